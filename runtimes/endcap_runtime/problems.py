@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors as RFC 9457 problem details: what went wrong, where, and what to do about it; never an internal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+
+import orjson
+
+MEDIA_TYPE = b"application/problem+json"
+
+
+class FieldError(NamedTuple):
+    """One wrong field of a request, named as the caller wrote it."""
+
+    field: str
+    message: str
+
+
+class Problem(Exception):
+    """An answer that is not 2xx. `detail` and `errors` are read by the caller, so they hold no internals.
+
+    `retry_after` is in seconds; `close` ends the connection, for a body that nobody is going to read.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: Sequence[FieldError] = (),
+        *,
+        retry_after: int | None = None,
+        close: bool = False,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.retry_after = retry_after
+        self.close = close
+
+    @property
+    def title(self) -> str:
+        return HTTPStatus(self.status).phrase
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        headers = [(b"connection", b"close")] if self.close else []
+        if self.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % self.retry_after))
+        return headers
+
+    def body(self) -> bytes:
+        """The problem as `application/problem+json`."""
+        value: dict[str, object] = {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            value["errors"] = [error._asdict() for error in self.errors]
+        return orjson.dumps(value)
+
+    def sentence(self) -> str:
+        """The problem in one line, for protocols whose errors are a single string."""
+        return " ".join([self.detail, *(f"{error.field}: {error.message}." for error in self.errors)])
