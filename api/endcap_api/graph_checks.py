@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold in a graph beyond the shape of its fields: names, contracts of models, types of expressions.
+
+Every problem names the field and the remedy. Models that do not exist yet are not problems of the graph: pass only
+the contracts that are known, and ask `missing_models` for the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from endcap_api.cel_ast import Call, Variable, walk
+from endcap_api.expressions import Checked, Environment, ExpressionError, cel_type
+from endcap_api.runtime_config import ModelContract, models_called
+from endcap_api.v1alpha1.inferencegraph import Fallback, InferenceGraphSpec
+from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_api.v1alpha1.steps import Step
+from endcap_api.v1alpha1.values import Column, RequestField
+from endcap_api.wiring import (
+    FORMING,
+    SCORE,
+    Models,
+    environment,
+    input_sources,
+    item_output,
+    request_environment,
+    written_inputs,
+)
+
+PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+RESERVED = frozenset(
+    [
+        "request",
+        "candidate",
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
+)
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "product": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
+
+
+class Problem(NamedTuple):
+    """Something that the author of a resource must change."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+def missing_models(spec: InferenceGraphSpec, models: Models) -> list[str]:
+    """The ModelDeployments that the graph names and that do not exist."""
+    return [name for name in models_called(spec) if name not in models]
+
+
+def check_graph(spec: InferenceGraphSpec, models: Models) -> list[Problem]:
+    """Every problem of a graph, given the contracts of the models that exist; steps that call others are left out."""
+    return [
+        *_request_problems(spec),
+        *_column_problems(spec),
+        *_order_problems(spec),
+        *(problem for index in range(len(spec.steps)) for problem in _step_problems(spec, models, index)),
+        *_fallback_problems(spec, models),
+    ]
+
+
+def _request_problems(spec: InferenceGraphSpec) -> Iterator[Problem]:
+    for name, field in spec.api.request.items():
+        where = f"spec.api.request.{name}.default"
+        if field.default is not None and not _fits(field, field.default):
+            yield Problem(where, f"is not of type {field.type}: change the default")
+        elif field.default is not None and field.enum and field.default not in field.enum:
+            yield Problem(where, f"is not in enum: use one of {', '.join(field.enum)}")
+
+
+def _fits(field: RequestField, value: Any) -> bool:
+    if field.items is not None:
+        return isinstance(value, list) and all(_is_a(field.items.type, element) for element in value)
+    return _is_a(field.type, value)
+
+
+def _is_a(name: str, value: Any) -> bool:
+    return isinstance(value, _PYTHON_TYPES[name]) and (name == "boolean" or not isinstance(value, bool))
+
+
+def _column_problems(spec: InferenceGraphSpec) -> Iterator[Problem]:
+    names = [column.name for column in spec.catalogue.columns]
+    yield from _repeated("spec.catalogue.columns", names)
+    identifiers = {step.identifier for step in spec.steps if step.kind == "recall"}
+    for name in sorted(identifiers & set(names)):
+        yield Problem("spec.catalogue.columns", f"column {name} has the name of a recall step: rename one")
+
+
+def _repeated(field: str, names: Sequence[str]) -> Iterator[Problem]:
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Problem(field, f"{name} is there twice: rename or remove one")
+
+
+def _order_problems(spec: InferenceGraphSpec) -> Iterator[Problem]:
+    yield from _repeated("spec.steps", [step.name for step in spec.steps])
+    reading: str | None = None
+    for index, step in enumerate(spec.steps):
+        if step.identifier in RESERVED:
+            yield Problem(
+                f"spec.steps[{index}].name", f"{step.name} is a word of the language: rename the step"
+            )
+        if step.kind == "recall" and reading:
+            yield Problem(
+                f"spec.steps[{index}]",
+                f"recall {step.name} comes after {reading}, which reads candidates: move it up",
+            )
+        if step.kind not in FORMING:
+            reading = reading or step.name
+
+
+def _step_problems(spec: InferenceGraphSpec, models: Models, index: int) -> Iterator[Problem]:
+    step, where = spec.steps[index], f"spec.steps[{index}]"
+    known = environment(spec, models, step)
+    if step.model_name is not None:
+        contract = models.get(step.model_name)
+        if contract is not None:
+            yield from _contract_problems(step, contract, f"{where}.{step.kind}")
+            yield from _input_problems(spec, step, contract, known, f"{where}.{step.kind}.inputs")
+    if not _knows_all(spec, models, index):
+        return
+    for field, source, expected in _expressions(step):
+        yield from _expression_problems(spec, known, f"{where}.{field}", source, expected)
+
+
+def _knows_all(spec: InferenceGraphSpec, models: Models, index: int) -> bool:
+    """Whether every model whose columns the step may read exists; otherwise a read may be sound later."""
+    return all(step.model_name is None or step.model_name in models for step in spec.steps[: index + 1])
+
+
+def _expressions(step: Step) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    if step.filter:
+        field = "keep" if step.filter.keep else "drop"
+        yield f"filter.{field}", step.filter.keep or step.filter.drop or "", ("bool",)
+    if step.rank and step.rank.by:
+        yield "rank.by", step.rank.by, ("double", "int")
+    if step.limit:
+        yield "limit.per", step.limit.per, ("string", "int", "bool", "double")
+    if step.select:
+        yield "select.count", step.select.count, ("int",)
+
+
+def _expression_problems(
+    spec: InferenceGraphSpec, known: Environment, field: str, source: str, expected: tuple[str, ...]
+) -> Iterator[Problem]:
+    try:
+        checked = known.check(source, *expected)
+    except ExpressionError as error:
+        yield Problem(field, str(error))
+        return
+    if _compares_key_with_name(spec, checked):
+        key, name = spec.catalogue.key, spec.catalogue.name
+        yield Problem(
+            field, f"products in a request are names: compare candidate.{name}, not candidate.{key}"
+        )
+
+
+def _compares_key_with_name(spec: InferenceGraphSpec, checked: Checked) -> bool:
+    products = {f"request.{name}" for name, field in spec.api.request.items() if _is_product(field)}
+    for node in walk(checked.tree):
+        if isinstance(node, Call) and node.function in ("@in", "_==_", "_!=_"):
+            names = {arg.name for arg in node.args if isinstance(arg, Variable)}
+            if f"candidate.{spec.catalogue.key}" in names and names & products:
+                return True
+    return False
+
+
+def _is_product(declared: RequestField | Column) -> bool:
+    return declared.type == "product" or (declared.items is not None and declared.items.type == "product")
+
+
+def _contract_problems(step: Step, contract: ModelContract, where: str) -> Iterator[Problem]:
+    if step.recall:
+        yield from _recall_problems(step.recall.model, contract, f"{where}.model")
+        yield from _reason_problems(step.recall.reason, contract, f"{where}.reason")
+    if step.rank and not any(c.name == SCORE and c.type == "number" for c in contract.outputs):
+        yield Problem(
+            f"{where}.model", f"{step.rank.model} cannot rank: it needs an output score of type number"
+        )
+
+
+def _recall_problems(model: str, contract: ModelContract, field: str) -> Iterator[Problem]:
+    if item_output(contract.outputs) is None:
+        yield Problem(field, f"{model} cannot recall: it needs an output of type array of product")
+    if not any(c.name == SCORE and c.items and c.items.type == "number" for c in contract.outputs):
+        yield Problem(field, f"{model} cannot recall: it needs an output score of type array of number")
+    for column in contract.outputs:
+        if column.items is None:
+            yield Problem(field, f"{model} cannot recall: its output {column.name} is not an array")
+
+
+def _reason_problems(reason: str | None, contract: ModelContract, field: str) -> Iterator[Problem]:
+    names = {column.name for column in contract.outputs}
+    for name in PLACEHOLDER.findall(reason or ""):
+        if name not in names:
+            yield Problem(
+                field, f"{{{name}}} is not an output of the model: use one of {', '.join(sorted(names))}"
+            )
+    if "{" in PLACEHOLDER.sub("", reason or "") or "}" in PLACEHOLDER.sub("", reason or ""):
+        yield Problem(field, "braces are for outputs of the model, e.g. {because}: remove the others")
+
+
+def _input_problems(
+    spec: InferenceGraphSpec, step: Step, contract: ModelContract, known: Environment, where: str
+) -> Iterator[Problem]:
+    names = {column.name for column in contract.inputs}
+    for name in sorted(set(written_inputs(step)) - names):
+        yield Problem(
+            f"{where}.{name}", f"{step.model_name} has no such input: use one of {', '.join(sorted(names))}"
+        )
+    sources = input_sources(contract, written_inputs(step), known)
+    for column in contract.inputs:
+        if step.kind == "rank" and column.items is not None:
+            yield Problem(
+                f"{where}.{column.name}", "a rank model takes no arrays: it sees one candidate a row"
+            )
+        elif sources[column.name] is None:
+            yield Problem(
+                f"{where}.{column.name}", f"nothing feeds this input of {step.model_name}: add an expression"
+            )
+        else:
+            yield from _source_problems(
+                spec, column, sources[column.name] or "", known, f"{where}.{column.name}"
+            )
+
+
+def _source_problems(
+    spec: InferenceGraphSpec, column: Column, source: str, known: Environment, field: str
+) -> Iterator[Problem]:
+    expected = cel_type(column)
+    try:
+        checked = known.check(source, *((expected, "int") if expected == "double" else (expected,)))
+    except ExpressionError as error:
+        yield Problem(field, str(error))
+        return
+    if _is_product(column) and not _reads_products(spec, checked):
+        yield Problem(
+            field,
+            f"{column.name} is a product: read a request field of type product, or candidate.{spec.catalogue.key}",
+        )
+
+
+def _reads_products(spec: InferenceGraphSpec, checked: Checked) -> bool:
+    if not isinstance(checked.tree, Variable):
+        return False
+    scope, _, name = checked.tree.name.partition(".")
+    if scope == "request":
+        return _is_product(spec.api.request[name])
+    return checked.tree.name == f"candidate.{spec.catalogue.key}"
+
+
+def _fallback_problems(spec: InferenceGraphSpec, models: Models) -> Iterator[Problem]:
+    for index, rung in enumerate(spec.fallback or ()):
+        where = f"spec.fallback[{index}]"
+        yield from _order_by_problems(spec, rung, where)
+        contract = models.get(rung.model or "")
+        if rung.model and contract:
+            yield from _recall_problems(rung.model, contract, f"{where}.model")
+            yield from _fallback_input_problems(spec, contract, f"{where}.model")
+
+
+def _order_by_problems(spec: InferenceGraphSpec, rung: Fallback, where: str) -> Iterator[Problem]:
+    if rung.catalogue is None:
+        return
+    numeric = [column.name for column in spec.catalogue.columns if column.type in ("number", "integer")]
+    if rung.catalogue.order_by not in numeric:
+        shown = ", ".join(numeric) or "add one to catalogue.columns"
+        yield Problem(f"{where}.catalogue.orderBy", f"is not a number column of the catalogue: {shown}")
+
+
+def _fallback_input_problems(
+    spec: InferenceGraphSpec, contract: ModelContract, field: str
+) -> Iterator[Problem]:
+    known = request_environment(spec)
+    for column in contract.inputs:
+        source = f"request.{column.name}"
+        if source not in known.variables:
+            yield Problem(field, f"its input {column.name} is not a field of the request: add the field")
+        else:
+            yield from _source_problems(spec, column, source, known, field)
+
+
+def cluster_problems(spec: InferenceGraphSpec | ModelDeploymentSpec) -> list[Problem]:
+    """What works under `endcap run` and not in a cluster."""
+    field, uri = (
+        ("spec.catalogue.uri", spec.catalogue.uri)
+        if isinstance(spec, InferenceGraphSpec)
+        else ("spec.model.uri", spec.model.uri)
+    )
+    remedy = "file:// works only under endcap run: use s3://, https:// or pvc://claim/path"
+    return [Problem(field, remedy)] if uri.startswith("file:") else []

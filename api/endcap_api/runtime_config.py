@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the operator hands to the pods, and what the pods read: the only seam between the planes at run time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from pydantic import Field
+
+from endcap_api.v1alpha1.base import Element
+from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
+from endcap_api.v1alpha1.modeldeployment import Framework, ModelDeploymentSpec
+from endcap_api.v1alpha1.values import Column
+
+_SUFFIX = re.compile(r"\.(tar\.gz|tgz|zip|txt|skops|joblib|pkl|parquet)$")
+
+
+def version_of(uri: str) -> str:
+    """The version that an artefact's URI names: `s3://models/ranker/4.tar.gz` is `4`."""
+    path = uri.split("?", 1)[0].rstrip("/")
+    return _SUFFIX.sub("", path.rsplit("/", 1)[-1])
+
+
+def digest_of(value: Any) -> str:
+    """Twelve hexadecimal digits that name a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class ArtefactConfig(Element):
+    """Where an artefact is and what it must be; `secret` names a folder under ENDCAP_SECRETS_DIR."""
+
+    uri: str
+    sha256: str
+    secret: str | None = None
+    allow_pickle: bool = False
+
+
+class ModelConfig(Element):
+    """All that a model pod needs to know; lives in its pod template."""
+
+    name: str
+    namespace: str
+    framework: Framework
+    artefact: ArtefactConfig
+    entry_point: str | None = None
+    preprocess: str | None = None
+    postprocess: str | None = None
+    inputs: list[Column]
+    outputs: list[Column]
+    max_batch_rows: int = Field(ge=1)
+    max_latency_ms: int = Field(ge=1)
+
+    @property
+    def version(self) -> str:
+        return version_of(self.artefact.uri)
+
+    @property
+    def label(self) -> str:
+        """Name and version as answers show them: `basket-ranker@4`."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def revision(self) -> str:
+        return digest_of(self.dump())
+
+
+class ModelContract(Element):
+    """What a graph needs to know of a model: where it is, what goes in and what comes out."""
+
+    url: str
+    inputs: list[Column]
+    outputs: list[Column]
+
+    @classmethod
+    def of(cls, spec: ModelDeploymentSpec, url: str) -> ModelContract:
+        return cls(url=url, inputs=spec.inputs, outputs=spec.outputs)
+
+
+class GraphConfig(Element):
+    """All that a graph pod needs to know; lives in the graph's ConfigMap."""
+
+    name: str
+    namespace: str
+    spec: InferenceGraphSpec
+    models: dict[str, ModelContract]
+
+    @property
+    def revision(self) -> str:
+        """Names what is served: replicas, resources and descriptions of pods do not change it."""
+        value = self.dump()
+        value["spec"].pop("replicas", None)
+        value["spec"].pop("resources", None)
+        return digest_of(value)
+
+    @property
+    def models_called(self) -> list[str]:
+        return models_called(self.spec)
+
+
+def models_called(spec: InferenceGraphSpec) -> list[str]:
+    """The ModelDeployments that a graph names, sorted."""
+    steps = {step.model_name for step in spec.steps}
+    rungs = {rung.model for rung in spec.fallback or ()}
+    return sorted(name for name in steps | rungs if name)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of every object in the API: frozen, closed, and with its CEL rules beside its fields.
+
+A rule is written once. The generated CRD hands it to the API server, and the same text is evaluated here,
+so that `endcap validate` on a laptop refuses exactly what the API server refuses, in the same words.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from cel_expr_python import cel
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z][a-z0-9_]*$")]
+Text = Annotated[str, StringConstraints(max_length=1024)]
+Duration = Annotated[str, StringConstraints(max_length=12, pattern=r"^[1-9][0-9]*(ms|s|m)$")]
+
+_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000}
+
+
+def milliseconds(duration: str) -> int:
+    """`"150ms"`, `"2s"`, `"1m"` in whole milliseconds."""
+    number = duration.rstrip("ms")
+    return int(number) * _MILLISECONDS[duration[len(number) :]]
+
+
+class Rule(NamedTuple):
+    """A CEL rule over `self` and the message, with its remedy, that a person reads when it does not hold."""
+
+    rule: str
+    message: str
+
+
+@cache
+def _compiled(rule: str) -> cel.Expression:
+    return cel.NewEnv(variables={"self": cel.Type.DYN}).compile(rule)
+
+
+def holds(rule: str, value: dict[str, Any]) -> bool:
+    return _compiled(rule).eval(data={"self": value}).value() is True
+
+
+class Element(BaseModel):
+    """A frozen object of the API with camelCase names, no unknown fields and its rules enforced."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+    )
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _rules_hold(self) -> Element:
+        value = self.dump()
+        for rule in self.rules:
+            if not holds(rule.rule, value):
+                raise PydanticCustomError("rule", "{message}", {"message": rule.message})
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler.resolve_ref_schema(handler(core))
+        schema["description"] = cls.__doc__
+        if cls.rules:
+            schema["x-kubernetes-validations"] = [rule._asdict() for rule in cls.rules]
+        return schema
+
+    def dump(self) -> dict[str, Any]:
+        """The object as it is written in YAML: camelCase, without what is unset."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class SecretRef(Element):
+    """A Secret of the same namespace; the kubelet mounts it, and the operator never reads it."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=253)] = Field(
+        description="Name of a Secret in this namespace."
+    )

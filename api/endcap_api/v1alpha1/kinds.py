@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of the group: their names, their columns in kubectl, their spec and status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from endcap_api.v1alpha1.base import Element
+from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
+from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_api.v1alpha1.status import InferenceGraphStatus, ModelDeploymentStatus
+
+GROUP = "endcap.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+
+@dataclass(frozen=True)
+class PrinterColumn:
+    """A column of `kubectl get`; priority 1 shows with -o wide."""
+
+    name: str
+    path: str
+    type: str = "string"
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A custom resource of the group."""
+
+    name: str
+    plural: str
+    short: str
+    description: str
+    spec: type[Element]
+    status: type[Element]
+    columns: tuple[PrinterColumn, ...]
+    scale: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def singular(self) -> str:
+        return self.name.lower()
+
+    @property
+    def crd(self) -> str:
+        return f"{self.plural}.{GROUP}"
+
+
+def _condition(name: str, part: str = "status") -> str:
+    return f'.status.conditions[?(@.type=="{name}")].{part}'
+
+
+_AGE = PrinterColumn("Age", ".metadata.creationTimestamp", "date")
+_READY = PrinterColumn("Ready", _condition("Ready"))
+_REASON = PrinterColumn("Reason", _condition("Ready", "reason"))
+
+MODEL_DEPLOYMENT = Kind(
+    name="ModelDeployment",
+    plural="modeldeployments",
+    short="mdep",
+    description="A model that is served by pods of its own.",
+    spec=ModelDeploymentSpec,
+    status=ModelDeploymentStatus,
+    columns=(
+        PrinterColumn("Framework", ".spec.framework"),
+        PrinterColumn("Version", ".status.version"),
+        _READY,
+        PrinterColumn("Replicas", ".status.readyReplicas", "integer"),
+        _REASON,
+        PrinterColumn("URL", ".status.url", priority=1),
+        PrinterColumn("Message", _condition("Ready", "message"), priority=1),
+        _AGE,
+    ),
+    scale={
+        "specReplicasPath": ".spec.replicas.min",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    },
+)
+
+INFERENCE_GRAPH = Kind(
+    name="InferenceGraph",
+    plural="inferencegraphs",
+    short="ig",
+    description="A graph of named steps: a readable request in, recommendations with reasons out.",
+    spec=InferenceGraphSpec,
+    status=InferenceGraphStatus,
+    columns=(
+        PrinterColumn("URL", ".status.url"),
+        _READY,
+        PrinterColumn("Steps", ".status.steps", "integer"),
+        PrinterColumn("Serving", ".status.serving"),
+        _REASON,
+        PrinterColumn("Models", ".status.models", priority=1),
+        PrinterColumn("Message", _condition("Ready", "message"), priority=1),
+        _AGE,
+    ),
+)
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (MODEL_DEPLOYMENT, INFERENCE_GRAPH)}
+
+
+def parse(manifest: dict[str, Any]) -> Element:
+    """The spec of a manifest of one of our kinds; raises pydantic.ValidationError naming the field."""
+    return KINDS[manifest["kind"]].spec.model_validate(manifest["spec"])

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ModelDeployment: a model in any framework becomes a microservice."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from endcap_api.v1alpha1.base import Duration, Element, Rule, SecretRef, Text
+from endcap_api.v1alpha1.pods import Replicas, Resources
+from endcap_api.v1alpha1.values import Column
+
+Framework = Literal["python", "sklearn", "lightgbm"]
+PythonName = Annotated[str, StringConstraints(max_length=256, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+ArtefactUri = Annotated[
+    str,
+    StringConstraints(max_length=1024, pattern=r"^(s3|https?|pvc|file)://[A-Za-z0-9._~!$&'()*+,;=:@%/?-]+$"),
+]
+Sha256 = Annotated[str, StringConstraints(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")]
+
+
+class Model(Element):
+    """The artefact: one immutable file, known by its digest."""
+
+    uri: ArtefactUri = Field(
+        description="Where the artefact is: s3://bucket/key, https://…, or pvc://claim/path. The last segment, "
+        "without its suffix, is the version: s3://models/ranker/4.tar.gz is version 4."
+    )
+    sha256: Sha256 = Field(description="SHA-256 of the file in hexadecimal; `endcap model push` prints it.")
+    secret_ref: SecretRef | None = Field(
+        default=None,
+        description="Credentials: keys accessKey and secretKey for s3, username and password or token for http.",
+    )
+    entry_point: PythonName | None = Field(
+        default=None,
+        description="For framework python: module:factory, called with the artefact's directory.",
+    )
+    allow_pickle: bool = Field(
+        default=False,
+        description="Load pickled objects. A pickle runs code: only for artefacts that you made yourself.",
+    )
+
+
+class Hook(Element):
+    """A Python function in the artefact that runs in the model's pod."""
+
+    python: PythonName = Field(description="module:function, in the artefact.")
+
+
+class Batching(Element):
+    """How concurrent requests are put together; a lone request never waits."""
+
+    max_size: int = Field(default=64, ge=1, le=4096, description="Most rows that are predicted together.")
+    max_latency: Duration = Field(
+        default="2ms", description="Longest time that a row waits for others, e.g. 2ms."
+    )
+
+
+class ModelDeploymentSpec(Element):
+    """A model, its contract and how it runs."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "(self.framework == 'python') == has(self.model.entryPoint)",
+            "model.entryPoint goes with framework python, and python needs it: e.g. entryPoint: basket:load",
+        ),
+        Rule(
+            "self.framework == 'python' || self.outputs.size() == 1",
+            "frameworks sklearn and lightgbm have exactly one output: name the score and remove the others",
+        ),
+        Rule(
+            "self.framework == 'python' || has(self.preprocess) || self.inputs.all(c, c.type in ['integer', "
+            "'number', 'boolean'])",
+            "frameworks sklearn and lightgbm take numbers: make each input integer, number or boolean, or add "
+            "a preprocess hook that turns it into numbers",
+        ),
+    )
+
+    framework: Framework = Field(description="What loads and runs the model: python, sklearn or lightgbm.")
+    description: Text | None = Field(default=None, description="What the model is for.")
+    model: Model = Field(description="The artefact.")
+    preprocess: Hook | None = Field(
+        default=None, description="Runs before the model: columns in, columns out."
+    )
+    postprocess: Hook | None = Field(
+        default=None, description="Runs after the model: outputs and inputs in, outputs out."
+    )
+    inputs: list[Column] = Field(min_length=1, max_length=256, description="Columns that a caller sends.")
+    outputs: list[Column] = Field(min_length=1, max_length=64, description="Columns that come back.")
+    batching: Batching = Field(default=Batching(), description="Adaptive batching.")
+    replicas: Replicas = Field(default=Replicas(), description="How many pods serve the model.")
+    resources: Resources = Field(default=Resources(), description="CPU and memory of each pod.")

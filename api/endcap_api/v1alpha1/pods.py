@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The few knobs of a pod that a user may turn; everything else is the platform's."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StringConstraints
+
+from endcap_api.v1alpha1.base import Element, Rule
+
+Quantity = Annotated[str, StringConstraints(max_length=16, pattern=r"^[1-9][0-9]*(m|Ki|Mi|Gi)?$")]
+
+
+class ScaleTarget(Element):
+    """What the autoscaler aims at."""
+
+    cpu: int = Field(
+        default=70, ge=10, le=95, description="Mean CPU use of the pods, in percent of their request."
+    )
+
+
+class Replicas(Element):
+    """How many pods serve. With max above min a HorizontalPodAutoscaler decides."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("!has(self.max) || self.max >= self.min", "max is below min: raise max or lower min"),
+        Rule(
+            "!has(self.target) || (has(self.max) && self.max > self.min)",
+            "target needs a max above min: set max, or remove target",
+        ),
+    )
+
+    min: int = Field(default=1, ge=1, le=100, description="Fewest pods.")
+    max: int | None = Field(
+        default=None, ge=1, le=100, description="Most pods; equal to min when it is not set."
+    )
+    target: ScaleTarget | None = Field(
+        default=None, description="What the autoscaler aims at; CPU at 70 % by default."
+    )
+
+
+class Resources(Element):
+    """Request and limit of memory, request of CPU, for each pod."""
+
+    cpu: Quantity = Field(default="100m", description="CPU that is requested, e.g. 250m or 1.")
+    memory: Quantity = Field(
+        default="512Mi", description="Memory that is requested, and the limit, e.g. 512Mi."
+    )

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the operator reports; only it writes these."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from endcap_api.v1alpha1.base import Element, Name
+
+
+class Condition(Element):
+    """One statement about the resource, in the form of Kubernetes."""
+
+    type: str = Field(max_length=63, description="What the statement is about, e.g. Ready.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(max_length=64, description="Why, in one CamelCase word.")
+    message: str = Field(max_length=2048, description="Why, and what to do about it.")
+    observed_generation: int = Field(ge=0, description="The generation of the spec that this is about.")
+    last_transition_time: str = Field(
+        max_length=32, description="When the status last changed.", json_schema_extra={"format": "date-time"}
+    )
+
+
+class Status(Element):
+    """What is the same for every kind."""
+
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The generation that was last acted on."
+    )
+    conditions: list[Condition] | None = Field(
+        default=None,
+        max_length=16,
+        description="Accepted, Progressing, Ready, …",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    url: str | None = Field(default=None, max_length=512, description="Address inside the cluster.")
+    replicas: int | None = Field(default=None, ge=0, description="Pods that exist.")
+    ready_replicas: int | None = Field(default=None, ge=0, description="Pods that are ready.")
+    selector: str | None = Field(default=None, max_length=512, description="Label selector of the pods.")
+
+
+class ModelDeploymentStatus(Status):
+    """State of a ModelDeployment."""
+
+    version: str | None = Field(
+        default=None, max_length=128, description="Version that the ready pods serve."
+    )
+    sha256: str | None = Field(
+        default=None, max_length=64, description="Digest of the artefact that the ready pods serve."
+    )
+
+
+class InferenceGraphStatus(Status):
+    """State of an InferenceGraph."""
+
+    steps: int | None = Field(default=None, ge=0, description="Number of steps.")
+    models: list[Name] | None = Field(
+        default=None, max_length=64, description="ModelDeployments that the graph calls."
+    )
+    revision: str | None = Field(
+        default=None, max_length=64, description="Revision of the configuration that is wanted."
+    )
+    serving: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Replicas that serve the wanted revision, of all ready ones, e.g. 2/2.",
+    )
