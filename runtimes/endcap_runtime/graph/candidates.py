@@ -17,6 +17,7 @@ Values = NDArray[Any]
 Index = NDArray[np.bool_] | NDArray[np.intp] | NDArray[np.int32] | NDArray[np.int64]
 
 ABSENT = np.int32(2**31 - 1)
+_NO_ROWS = np.empty(0, dtype=np.int32)
 _FUSION = 60.0  # the constant of reciprocal rank fusion (Cormack, Clarke and BÃ¼ttcher, SIGIR 2009)
 
 
@@ -24,7 +25,8 @@ _FUSION = 60.0  # the constant of reciprocal rank fusion (Cormack, Clarke and BÃ
 class Recalled:
     """What one recall step found, best first.
 
-    rows: int32 [n], rows of the catalogue; a row that comes twice counts at its first place.
+    rows: int32 [n], rows of the catalogue; one that comes twice counts at its first place, and -1 (an item that the
+    catalogue does not know) takes its place but forms no candidate.
     columns: the model's other outputs by their name, [n] each: float64, int64, bool, object of str, or int32 rows of
     the catalogue for outputs of type product (-1 where the catalogue does not know the key).
     """
@@ -41,8 +43,8 @@ class Candidates:
 
     rows: int32 [n]. score: float64 [n]; before ranking the reciprocal rank fusion of the sources.
     sources: uint64 [n], one bit a recall step. columns: `<step>.<output>` [n], with the zero of its type (0, "",
-    False, row -1) where that step did not find the candidate. positions: int32 [64 or fewer, n], the place in each source
-    by its bit, ABSENT where it is not in it.
+    False, row -1) where that step did not find the candidate. positions: int32 [highest bit + 1, n], the place in
+    each source, 1 for the best, ABSENT where it is not in it.
     """
 
     rows: NDArray[np.int32]
@@ -56,8 +58,19 @@ class Candidates:
 
     @classmethod
     def merge(cls, found: Sequence[Recalled]) -> Candidates:
-        """One set of distinct rows, ordered by reciprocal rank fusion; ties in the order of the steps."""
-        raise NotImplementedError
+        """One set of distinct rows, ordered by reciprocal rank fusion; ties by best place, then by catalogue row."""
+        sets = [_distinct(each) for each in found]
+        rows = np.unique(np.concatenate([_NO_ROWS, *(each.rows for each in sets)]))
+        places = [np.searchsorted(rows, each.rows) for each in sets]
+        positions = _positions(sets, places, len(rows))
+        score = _fused(positions)
+        columns = {
+            f"{each.step}.{name}": _spread(values, place, len(rows))
+            for each, place in zip(sets, places, strict=True)
+            for name, values in each.columns.items()
+        }
+        merged = cls(rows, score, _source_bits(positions), columns, positions)
+        return merged.take(np.lexsort((positions.min(axis=0), -score)))
 
     def take(self, index: Index) -> Candidates:
         """The candidates of a boolean mask, or in the order of integer places."""
@@ -70,6 +83,87 @@ class Candidates:
         """The candidates under new scores, float64 [n], highest first; ties keep their order."""
         return replace(self, score=score).take(np.argsort(-score, kind="stable"))
 
+    def followed_by(self, other: Candidates) -> Candidates:
+        """These, then the candidates of `other` that are not among them, in their order."""
+        other = other.take(~np.isin(other.rows, self.rows))
+        names = dict.fromkeys([*self.columns, *other.columns])
+        columns = {name: _joined(self, other, name) for name in names}
+        height = max(len(self.positions), len(other.positions))
+        positions = np.concatenate([_padded(each.positions, height) for each in (self, other)], axis=1)
+        return Candidates(
+            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.score, other.score]),
+            np.concatenate([self.sources, other.sources]),
+            columns,
+            positions,
+        )
+
     def best_source(self) -> NDArray[np.intp]:
         """The bit [n] of the recall step that placed each candidate best; the earlier step on a tie."""
         return np.argmin(self.positions, axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A recalled set without repetitions and unknown rows, and the position of each row."""
+
+    step: str
+    bit: int
+    rows: NDArray[np.int32]
+    position: NDArray[np.int32]
+    columns: Mapping[str, Values]
+
+
+def _distinct(found: Recalled) -> _Found:
+    rows, first = np.unique(found.rows, return_index=True)
+    if len(rows) and rows[0] < 0:
+        rows, first = rows[1:], first[1:]
+    columns = {name: values[first] for name, values in found.columns.items()}
+    return _Found(found.step, found.bit, rows, (first + 1).astype(np.int32), columns)
+
+
+def _positions(sets: Sequence[_Found], places: Sequence[NDArray[np.intp]], size: int) -> NDArray[np.int32]:
+    height = max((each.bit for each in sets), default=0) + 1
+    positions = np.full((height, size), ABSENT, dtype=np.int32)
+    for each, place in zip(sets, places, strict=True):
+        positions[each.bit, place] = each.position
+    return positions
+
+
+def _fused(positions: NDArray[np.int32]) -> NDArray[np.float64]:
+    terms: NDArray[np.float64] = np.where(positions == ABSENT, 0.0, 1.0 / (_FUSION + positions))
+    return terms.sum(axis=0)
+
+
+def _source_bits(positions: NDArray[np.int32]) -> NDArray[np.uint64]:
+    bits = np.uint64(1) << np.arange(len(positions), dtype=np.uint64)
+    return np.where(positions == ABSENT, np.uint64(0), bits[:, None]).sum(axis=0, dtype=np.uint64)
+
+
+def _zero(dtype: np.dtype[Any]) -> object:
+    """What stands where a source knows nothing: row -1 for products, which are the int32 columns."""
+    if dtype == np.int32:
+        return -1
+    return "" if dtype == object else dtype.type(0)
+
+
+def _blank(dtype: np.dtype[Any], size: int) -> Values:
+    return np.full(size, _zero(dtype), dtype=dtype)
+
+
+def _spread(values: Values, place: NDArray[np.intp], size: int) -> Values:
+    spread = _blank(values.dtype, size)
+    spread[place] = values
+    return spread
+
+
+def _joined(first: Candidates, second: Candidates, name: str) -> Values:
+    dtype = (first if name in first.columns else second).columns[name].dtype
+    return np.concatenate(
+        [each.columns.get(name, _blank(dtype, len(each))) for each in (first, second)], dtype=dtype
+    )
+
+
+def _padded(positions: NDArray[np.int32], height: int) -> NDArray[np.int32]:
+    missing = np.full((height - len(positions), positions.shape[1]), ABSENT, dtype=np.int32)
+    return np.concatenate([positions, missing])
