@@ -73,7 +73,7 @@ def _schema(kind: Kind) -> dict[str, Any]:
         "properties": {
             "apiVersion": {"type": "string", "maxLength": 64, "description": "Version of the API."},
             "kind": {"type": "string", "maxLength": 64, "description": "Kind of the resource."},
-            "metadata": {"type": "object", "description": "Name, labels and what else every object has."},
+            "metadata": {"type": "object"},
             "spec": {**structural_schema(kind.spec), "description": "What is wanted."},
             "status": {**structural_schema(kind.status), "description": "What is; written by the operator."},
         },

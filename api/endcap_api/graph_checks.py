@@ -30,33 +30,11 @@ from endcap_api.wiring import (
 )
 
 PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-RESERVED = frozenset(
-    [
-        "request",
-        "candidate",
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ]
+_LANGUAGE = (
+    "true false null in as break const continue else for function if import let loop package namespace return var "
+    "void while"
 )
+RESERVED = frozenset(("request", "candidate", *_LANGUAGE.split()))
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "product": (str,),
@@ -99,6 +77,8 @@ def _request_problems(spec: InferenceGraphSpec) -> Iterator[Problem]:
             yield Problem(where, f"is not of type {field.type}: change the default")
         elif field.default is not None and field.enum and field.default not in field.enum:
             yield Problem(where, f"is not in enum: use one of {', '.join(field.enum)}")
+        elif field.default is not None and field.required:
+            yield Problem(where, "a required field has no default: remove one of the two")
 
 
 def _fits(field: RequestField, value: Any) -> bool:

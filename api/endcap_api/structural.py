@@ -23,9 +23,8 @@ def structural_schema(element: type[Element]) -> Schema:
 def _node(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     schema = _without_null(_resolved(schema, definitions))
     schema = _resolved(schema, definitions)
-    plain = {
-        key: value for key, value in schema.items() if key not in _DROPPED and not _is_no_default(key, value)
-    }
+    plain = {key: value for key, value in schema.items() if key not in _DROPPED}
+    plain |= _default(plain.pop("default", None))
     plain.pop("patternProperties", None)
     if "properties" in plain:
         plain["properties"] = {name: _node(child, definitions) for name, child in plain["properties"].items()}
@@ -37,8 +36,11 @@ def _node(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     return _typed(plain)
 
 
-def _is_no_default(key: str, value: Any) -> bool:
-    return key == "default" and value is None
+def _default(value: Any) -> Schema:
+    """A default without what is unset in it; none at all for `null`, which means that the field stays absent."""
+    if isinstance(value, dict):
+        value = {key: inner for key, inner in value.items() if inner is not None}
+    return {} if value is None else {"default": value}
 
 
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:

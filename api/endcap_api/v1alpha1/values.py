@@ -45,10 +45,6 @@ class RequestField(Element):
     rules: ClassVar[tuple[Rule, ...]] = (
         ARRAY_RULE,
         Rule(
-            "!(has(self.default) && has(self.required) && self.required)",
-            "a required field has no default: remove one of the two",
-        ),
-        Rule(
             "!has(self.enum) || self.type == 'string'",
             "enum is for type string: remove it or change the type",
         ),
