@@ -39,6 +39,7 @@ _NEVER: tuple[IPv4Network | IPv6Network, ...] = tuple(
 _GLOBAL_V6 = IPv6Network("2000::/3")
 _TUNNELS = (IPv6Network("2001::/32"), IPv6Network("2002::/16"))
 _NAT64 = IPv6Network("64:ff9b::/96")
+_LONGEST_NAME = 253
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _NUMERIC = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
@@ -53,9 +54,8 @@ def check_spelling(host: str) -> str:
     if ":" in name:
         return _ipv6(name)
     labels = name.split(".")
-    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        message = f"host {host!r} is not a DNS name: letters, digits, '-' and '.' (punycode for others)"
-        raise refused(message)
+    if len(name) > _LONGEST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
+        raise refused(f"host {host!r} is not a DNS name: letters, digits, '-' and '.' (punycode for others)")
     if _NUMERIC.fullmatch(labels[-1]):
         _dotted_quad(name)
     return name
@@ -65,21 +65,20 @@ def _dotted_quad(name: str) -> None:
     try:
         IPv4Address(name)
     except ValueError:
-        message = f"host {name!r} is an odd spelling of an address: write the name, or a dotted quad"
-        raise refused(message) from None
+        raise refused(
+            f"host {name!r} is an odd spelling of an address: write the name, or a dotted quad"
+        ) from None
 
 
 def _ipv6(name: str) -> str:
     try:
         return str(IPv6Address(name)) if "%" not in name else _no_zone(name)
     except ValueError:
-        message = f"host {name!r} is not an IPv6 address"
-        raise refused(message) from None
+        raise refused(f"host {name!r} is not an IPv6 address") from None
 
 
 def _no_zone(name: str) -> str:
-    message = f"host {name!r} names a network interface; write the name of a server"
-    raise refused(message)
+    raise refused(f"host {name!r} names a network interface; write the name of a server")
 
 
 def system_addresses(host: str, port: int) -> Sequence[str]:
@@ -87,11 +86,9 @@ def system_addresses(host: str, port: int) -> Sequence[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        message = f"host {host!r} does not resolve: {error.strerror or 'no answer'}"
-        raise unreachable(message) from None
+        raise unreachable(f"host {host!r} does not resolve: {error.strerror or 'no answer'}") from None
     except UnicodeError:
-        message = f"host {host!r} is not a DNS name"
-        raise refused(message) from None
+        raise refused(f"host {host!r} is not a DNS name") from None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
@@ -102,8 +99,7 @@ def checked_addresses(host: str, port: int, *, listed: bool, resolve: Resolver) 
     """
     addresses = resolve(host, port)
     if not addresses:
-        message = f"host {host!r} has no address"
-        raise unreachable(message)
+        raise unreachable(f"host {host!r} has no address")
     for address in addresses:
         _check(host, address, listed=listed)
     return addresses
@@ -112,9 +108,10 @@ def checked_addresses(host: str, port: int, *, listed: bool, resolve: Resolver) 
 def _check(host: str, address: str, *, listed: bool) -> None:
     what = forbidden(address, listed=listed)
     if what is not None:
-        remedy = "" if listed else "; a host inside the cluster must be on the platform's list of allowed hosts"
-        message = f"host {host!r} is {what}, which artefacts may not come from{remedy}"
-        raise refused(message)
+        remedy = (
+            "" if listed else "; a host inside the cluster must be on the platform's list of allowed hosts"
+        )
+        raise refused(f"host {host!r} is {what}, which artefacts may not come from{remedy}")
 
 
 def forbidden(address: str, *, listed: bool) -> str | None:

@@ -22,8 +22,7 @@ _MIB = 1024 * 1024
 def resource_name(value: str, what: str) -> str:
     """The value, if it can name a Secret or a claim; anything else could leave its folder."""
     if not _NAME.fullmatch(value) or ".." in value:
-        message = f"{what} {value!r} is not a Kubernetes name: lower-case letters, digits, '-' and '.'"
-        raise refused(message)
+        raise refused(f"{what} {value!r} is not a Kubernetes name: lower-case letters, digits, '-' and '.'")
     return value
 
 
@@ -38,7 +37,9 @@ class Source:
 
     def __post_init__(self) -> None:
         if not _DIGEST.fullmatch(self.sha256):
-            message = "sha256 must be the file's SHA-256, 64 lower-case hexadecimal digits (sha256sum prints it)"
+            message = (
+                "sha256 must be the file's SHA-256, 64 lower-case hexadecimal digits (sha256sum prints it)"
+            )
             raise refused(message)
         if self.secret is not None:
             resource_name(self.secret, "secret")

@@ -11,6 +11,7 @@ from endcap_runtime.artefacts.addresses import check_spelling
 from endcap_runtime.artefacts.errors import refused
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_UNPRIVILEGED, _LAST = 1024, 65_535
 _PLAIN = re.compile(r"[!-~]+")
 
 
@@ -28,10 +29,14 @@ class Url:
         return self.scheme, self.host, self.port
 
     @property
+    def bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
     def authority(self) -> str:
         """Host and, unless it is the scheme's own, port: the Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if _DEFAULT_PORTS[self.scheme] == self.port else f"{host}:{self.port}"
+        own = _DEFAULT_PORTS[self.scheme] == self.port
+        return self.bracketed if own else f"{self.bracketed}:{self.port}"
 
     @property
     def text(self) -> str:
@@ -39,18 +44,16 @@ class Url:
 
     def is_listed(self, hosts: frozenset[str]) -> bool:
         """Whether `host` or `host:port` is among hosts that may be inside the cluster."""
-        return self.host in hosts or f"{self.host}:{self.port}" in hosts
+        return not hosts.isdisjoint({self.host, self.bracketed, f"{self.bracketed}:{self.port}"})
 
 
 def parse_url(text: str) -> Url:
     """Read an http(s) URL; ArtefactRefused for what only an attack or a mistake would write."""
     if not _PLAIN.fullmatch(text) or "\\" in text:
-        message = "the URI holds spaces, backslashes or characters outside ASCII: percent-encode them"
-        raise refused(message)
+        raise refused("the URI holds spaces, backslashes or characters outside ASCII: percent-encode them")
     parts = _split(text)
     if parts.scheme not in _DEFAULT_PORTS:
-        message = f"the scheme {parts.scheme!r} is not one of http and https"
-        raise refused(message)
+        raise refused(f"the scheme {parts.scheme!r} is not one of http and https")
     host = check_spelling(_host(parts))
     path = parts.path or "/"
     return Url(parts.scheme, host, _port(parts), f"{path}?{parts.query}" if parts.query else path)
@@ -60,17 +63,14 @@ def _split(text: str) -> SplitResult:
     try:
         return urlsplit(text)
     except ValueError:
-        message = "the URI cannot be read: its host is malformed"
-        raise refused(message) from None
+        raise refused("the URI cannot be read: its host is malformed") from None
 
 
 def _host(parts: SplitResult) -> str:
     if "@" in parts.netloc:
-        message = "the URI holds credentials: put them in a Secret and name it in secretRef"
-        raise refused(message)
+        raise refused("the URI holds credentials: put them in a Secret and name it in secretRef")
     if not parts.hostname:
-        message = "the URI names no host"
-        raise refused(message)
+        raise refused("the URI names no host")
     return parts.hostname
 
 
@@ -80,9 +80,8 @@ def _port(parts: SplitResult) -> int:
         port = parts.port if parts.port is not None else _DEFAULT_PORTS[parts.scheme]
     except ValueError:
         port = 0
-    if port not in _DEFAULT_PORTS.values() and not 1024 <= port <= 65535:
-        message = f"the port of host {parts.hostname!r} must be 80, 443 or 1024 to 65535"
-        raise refused(message)
+    if port not in _DEFAULT_PORTS.values() and not _UNPRIVILEGED <= port <= _LAST:
+        raise refused(f"the port of host {parts.hostname!r} must be 80, 443 or 1024 to 65535")
     return port
 
 
@@ -90,6 +89,5 @@ def redirected(url: Url, location: str) -> Url:
     """Where a redirect leads; never from https down to http."""
     target = parse_url(urljoin(url.text, location))
     if url.scheme == "https" and target.scheme == "http":
-        message = f"host {url.host!r} redirects from https to http on host {target.host!r}"
-        raise refused(message)
+        raise refused(f"host {url.host!r} redirects from https to http on host {target.host!r}")
     return target
