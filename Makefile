@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CLUSTER ?= auto
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+UV := uv==0.13.9
+export BENTOML_DO_NOT_TRACK := true
+export PYTHONPATH := dev/cluster:dev/demo
+PYTEST := $(BIN)/python -m pytest
+
+##@ The main job
+demo: $(INSTALLED) ## A cluster, images, the operator, examples/01-basket on real data, a request and its answer (CLUSTER=kind|embedded|current)
+	$(BIN)/python -m endcap_demo --cluster=$(CLUSTER)
+
+example: $(INSTALLED) ## Train examples/01-basket and write its artefacts
+	$(BIN)/python examples/01-basket/train
+
+quality: $(INSTALLED) ## Hit rate of popularity, blend and ranker on held-out weeks
+	$(BIN)/python examples/01-basket/train --evaluate
+
+##@ The cluster
+cluster: $(INSTALLED) ## Start the cluster (CLUSTER=kind|embedded|current); says first what it installs
+	$(BIN)/python -m endcap_cluster up --cluster=$(CLUSTER)
+
+cluster-down: $(INSTALLED) ## Stop it and leave nothing behind
+	$(BIN)/python -m endcap_cluster down --cluster=$(CLUSTER)
+
+images: $(INSTALLED) ## Build every image and load it into the cluster
+	$(BIN)/python -m endcap_cluster images
+
+##@ Proof
+check: $(INSTALLED) ## ruff, mypy strict, import-linter: seconds
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: check verify test-unit test-integration test-cluster test-e2e ## Everything that proves it
+
+test-unit: $(INSTALLED) ## Pure logic, golden plans, contracts with libraries
+	$(PYTEST) tests/unit tests/golden tests/contract
+
+test-integration: $(INSTALLED) ## Real servers on loopback: models, graphs, S3
+	$(PYTEST) tests/integration
+
+test-cluster: $(INSTALLED) ## A real API server
+	$(PYTEST) tests/cluster
+
+test-e2e: $(INSTALLED) ## Real pods, in the cluster that make demo leaves
+	$(BIN)/python -m endcap_demo --cluster=$(CLUSTER)
+	$(PYTEST) tests/e2e
+
+verify: $(INSTALLED) ## Generated files are what their sources say
+	$(BIN)/python -m endcap_api.crd $(VENV)/crds
+	diff -r $(VENV)/crds crds
+
+crds: $(INSTALLED) ## Generate crds/ from api/
+	$(BIN)/python -m endcap_api.crd crds
+
+requirements: $(INSTALLED) ## Write the hashed pins anew
+	PATH=$(abspath $(BIN)):$$PATH requirements/compile.sh
+
+##@ Figures
+bench: bench-model bench-graph bench-cluster ## Every benchmark: tables of measured, peer, ratio, goal
+
+bench-model: $(INSTALLED) ## The model server beside stock BentoML, MLServer and KServe's
+	$(BIN)/python tests/bench/bench_model.py
+
+bench-graph: $(INSTALLED) ## The graph engine: CPU a request, and the whole basket request
+	$(BIN)/python tests/bench/bench_graph.py
+
+bench-cluster: $(INSTALLED) ## Times on the cluster: Ready, edit to served, drift to repaired
+	$(BIN)/python tests/bench/bench_cluster.py
+
+##@ Help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+.PHONY: demo example quality cluster cluster-down images check test test-unit test-integration test-cluster \
+  test-e2e verify crds requirements bench bench-model bench-graph bench-cluster help
