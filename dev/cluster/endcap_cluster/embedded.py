@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The full cluster: control plane, node and DNS on this machine. It is started here and ended by `teardown`.
+
+The order of start is that of dependence: the bridge, since the API server listens on its address; then
+containerd, etcd and the API server; then all of its clients at once.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from endcap_cluster import (
+    base,
+    components,
+    containerd,
+    images,
+    kubectl,
+    network,
+    node,
+    packages,
+    ports,
+    probe,
+    processes,
+    s3,
+    teardown,
+    toolchain,
+    tools,
+    wait,
+)
+from endcap_cluster.components import Cluster, Daemon
+from endcap_cluster.errors import ClusterError
+from endcap_cluster.layout import FULL, RUN, SOURCES
+from endcap_cluster.progress import phase, say
+
+DNS_ACCESS = SOURCES / "manifests" / "dns-access.yaml"
+LISTENING = {
+    "kube-apiserver": (network.GATEWAY, components.API_PORT),
+    "etcd": ("127.0.0.1", components.ETCD_PORT),
+    "kubelet": (network.GATEWAY, components.KUBELET_PORT),
+}
+DAEMONS = ("containerd", *teardown.GRACE)
+OWN_IMAGES = ("endcap/pause", "endcap/s3")
+START_SECONDS = 60
+
+
+def up() -> None:
+    """Bring the cluster up from whatever state this machine is in; a running one is left as it is."""
+    _check_root()
+    if running():
+        say(f"the cluster is up already: {FULL.kubeconfig}")
+    else:
+        packages.announce()
+        _refuse_running_elsewhere()
+        _make()
+        _start()
+    with phase("S3 server"):
+        s3.install(FULL.kubeconfig)
+
+
+def running() -> bool:
+    """Whether every daemon of this checkout's cluster lives."""
+    if teardown.owner() != FULL.state:
+        return False
+    alive = {record.name for record in processes.recorded(FULL.pids) if processes.alive(record)}
+    return alive.issuperset(DAEMONS)
+
+
+def load(image: images.Image) -> None:
+    """Build an image and import it, unless its present inputs are in the cluster already."""
+    archive = images.build(image)
+    loaded = FULL.state / "loaded.json"
+    known: dict[str, str] = json.loads(loaded.read_text()) if loaded.exists() else {}
+    if known.get(image.full_name) != archive.name:
+        containerd.load(components.runtime(FULL), archive)
+        loaded.write_text(json.dumps({**known, image.full_name: archive.name}))
+
+
+def _check_root() -> None:
+    if os.geteuid() != 0:
+        raise ClusterError(
+            "the embedded cluster needs root (namespaces, mounts, iptables): run it with sudo, or choose "
+            "--cluster=kind, or --cluster=current for the cluster of your kubeconfig"
+        )
+
+
+def _refuse_running_elsewhere() -> None:
+    owner = teardown.owner()
+    if owner not in (None, FULL.state) and any(map(processes.alive, processes.recorded(FULL.pids))):
+        raise ClusterError(f"the cluster of another checkout runs ({owner}): end it with `down` first")
+
+
+def _make() -> None:
+    """Install and build what the cluster is made of, the slow parts side by side; clean meanwhile."""
+    with ThreadPoolExecutor() as pool:
+        compiled = pool.submit(_compile)
+        tooled = pool.submit(_timed, "kubectl and helm", tools.install)
+        _timed("Debian packages", packages.install)
+        based = pool.submit(_timed, "base image", base.ensure)
+        _timed("cleaning", teardown.clean)
+        for work in (tooled, compiled, based):
+            work.result()
+
+
+def _compile() -> None:
+    """One after the other: a Go build uses every core by itself."""
+    programs = (toolchain.KUBE, toolchain.DNS, toolchain.PAUSE, toolchain.S3)
+    for program in programs:
+        if not toolchain.binary(program).exists():
+            _timed(f"building {program.name}", lambda built=program: toolchain.build(built))
+
+
+def _start() -> None:
+    teardown.claim(FULL)
+    FULL.create()
+    with phase("network"):
+        network.up(teardown.SYSCTLS)
+        _refuse_busy_ports()
+    with phase("certificates and settings"):
+        cluster = components.prepare(
+            FULL, toolchain.build(toolchain.KUBE), toolchain.build(toolchain.DNS)
+        )
+    with phase("API server"):
+        _start_api_server(cluster)
+    with phase("node"):
+        _start_node(cluster)
+
+
+def _start_api_server(cluster: Cluster) -> None:
+    _daemon(cluster.containerd)
+    _daemon(cluster.etcd)
+    record = _daemon(cluster.api_server)
+    tls = probe.context(str(cluster.authority.pair.certificate), cluster.admin)
+
+    def ready() -> bool:
+        return probe.answers(cluster.url, "/readyz", tls)
+
+    wait.until_serving(record, FULL.logs / "kube-apiserver.log", ready, START_SECONDS)
+
+
+def _start_node(cluster: Cluster) -> None:
+    kubectl.apply(FULL.kubeconfig, DNS_ACCESS.read_text())
+    for daemon in cluster.clients:
+        _daemon(daemon)
+    wait.until("containerd", lambda: containerd.ready(components.runtime(FULL)), START_SECONDS)
+    for image in images.find(OWN_IMAGES):
+        load(image)
+    arguments = ("wait", "--for=condition=Ready", f"node/{node.NAME}", "--timeout=1s")
+    wait.until("the node", lambda: kubectl.succeeds(FULL.kubeconfig, *arguments), START_SECONDS)
+    wait.until("DNS", lambda: ports.listening(network.GATEWAY, 53), START_SECONDS)
+
+
+def _daemon(daemon: Daemon) -> processes.Record:
+    log = FULL.logs / f"{daemon.name}.log"
+    return processes.start(FULL.pids, daemon.name, daemon.argv, log)
+
+
+def _refuse_busy_ports() -> None:
+    for name, (address, port) in LISTENING.items():
+        if ports.listening(address, port):
+            raise ClusterError(f"port {port} of {name} is taken: another Kubernetes runs on this machine")
+
+
+def _timed(name: str, work: Callable[[], object]) -> None:
+    with phase(name):
+        work()

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which Kubernetes: kind where Docker runs, the embedded one where it does not, or the one you have.
+
+The choice is made by `up` and written down, so that the other commands act on the same cluster.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from endcap_cluster import embedded, images, kind, kubectl, processes, teardown, tools
+from endcap_cluster.errors import ClusterError
+from endcap_cluster.layout import FULL
+
+FLAVOURS = ("kind", "embedded", "current")
+CHOICE = FULL.state / "flavour"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A cluster that is up; its kubeconfig is the same path for every flavour."""
+
+    flavour: str
+    kubeconfig: Path
+
+
+def up(wanted: str) -> Running:
+    """Bring a cluster up; `auto` takes kind where a Docker engine answers, else the embedded one."""
+    flavour = _choose(wanted)
+    previous = chosen()
+    if previous not in (None, flavour):
+        raise ClusterError(f"this checkout's cluster is {previous}: end it with `down` before {flavour}")
+    {"kind": kind.up, "embedded": embedded.up, "current": _adopt_current}[flavour]()
+    CHOICE.write_text(flavour)
+    return Running(flavour, FULL.kubeconfig)
+
+
+def down() -> None:
+    """End the cluster; one that is not ours (`current`) only loses what `up` put there."""
+    {"kind": kind.down, "current": _leave_current}.get(chosen() or "embedded", teardown.clean)()
+
+
+def chosen() -> str | None:
+    return CHOICE.read_text() if CHOICE.exists() else None
+
+
+def build(image: images.Image) -> str:
+    """Build an image for the present flavour; where it lies or what it is called."""
+    return kind.build(image) if _flavour() == "kind" else str(images.build(image))
+
+
+def load(image: images.Image) -> None:
+    """Put an image into the cluster."""
+    flavour = _flavour()
+    if flavour == "current":
+        raise ClusterError("push the images to a registry that your cluster pulls from: it takes no files")
+    if chosen() is None:
+        raise ClusterError("there is no cluster to load images into: `up` first")
+    (kind if flavour == "kind" else embedded).load(image)
+
+
+def status() -> tuple[list[str], bool]:
+    """What runs, a line each, and whether it is whole."""
+    if chosen() != "embedded":
+        return [f"flavour: {chosen() or 'none, `up` makes one'}"], chosen() is not None
+    records = processes.recorded(FULL.pids)
+    lines = [f"{'up' if processes.alive(record) else 'DEAD':4}  {record.name} ({record.pid})" for record in records]
+    return [*lines, f"kubeconfig  {FULL.kubeconfig}", f"audit log   {FULL.audit_log}"], embedded.running()
+
+
+def _choose(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    return chosen() or ("kind" if kind.available() else "embedded")
+
+
+def _flavour() -> str:
+    return _choose("auto")
+
+
+def _adopt_current() -> None:
+    tools.install()
+    source = Path(os.environ.get("KUBECONFIG", "~/.kube/config").split(":")[0]).expanduser()
+    if not source.exists():
+        raise ClusterError(f"--cluster=current: there is no kubeconfig at {source}; set KUBECONFIG")
+    FULL.state.mkdir(parents=True, exist_ok=True)
+    FULL.kubeconfig.touch(mode=0o600)
+    if source.resolve() != FULL.kubeconfig:
+        FULL.kubeconfig.write_text(source.read_text())
+    kubectl.run(FULL.kubeconfig, "version")
+
+
+def _leave_current() -> None:
+    shutil.rmtree(FULL.state)

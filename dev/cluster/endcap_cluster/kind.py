@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kind, where a Docker engine answers: the same images and the same commands."""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from endcap_cluster import images, s3, tools
+from endcap_cluster.errors import ClusterError
+from endcap_cluster.layout import CHECKOUT, FULL
+from endcap_cluster.progress import phase
+
+NAME = "endcap"
+CONFIG = CHECKOUT / "kind-config.yaml"
+
+
+def available() -> bool:
+    """Whether kind is installed and a Docker engine answers."""
+    if not (shutil.which("kind") and shutil.which("docker")):
+        return False
+    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+
+
+def up() -> None:
+    """Create the kind cluster unless it is there, and the S3 server in it."""
+    if not available():
+        raise ClusterError("--cluster=kind needs kind and a Docker engine that answers `docker info`")
+    with phase("kubectl and helm"):
+        tools.install()
+    FULL.state.mkdir(parents=True, exist_ok=True)
+    if NAME not in _run("kind", "get", "clusters").split():
+        with phase("kind cluster"):
+            _run("kind", "create", "cluster", f"--name={NAME}", f"--config={CONFIG}", "--wait=120s")
+    FULL.kubeconfig.touch(mode=0o600)
+    FULL.kubeconfig.write_text(_run("kind", "get", "kubeconfig", f"--name={NAME}"))
+    with phase("S3 server"):
+        for image in images.find(["endcap/s3"]):
+            load(image)
+        s3.install(FULL.kubeconfig)
+
+
+def down() -> None:
+    _run("kind", "delete", "cluster", f"--name={NAME}")
+    shutil.rmtree(FULL.state, ignore_errors=True)
+
+
+def build(image: images.Image) -> str:
+    """Build with Docker, which caches by itself; the image's full name."""
+    with tempfile.TemporaryDirectory() as scratch:
+        context = images.stage(image, Path(scratch) / "context")
+        arguments = [f"--build-arg={name}={value}" for name, value in image.arguments.items()]
+        _run(
+            "docker", "build", f"--tag={image.full_name}", f"--file={CHECKOUT / image.dockerfile}",
+            *arguments, str(context),
+        )  # fmt: skip
+    return image.full_name
+
+
+def load(image: images.Image) -> None:
+    _run("kind", "load", "docker-image", build(image), f"--name={NAME}")
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ending the full cluster, and cleaning after one that crashed: the same steps, each content with nothing.
+
+The steps follow from what keeps what alive: kubelet would start containers again, containers outlive
+containerd, mounts outlive containers, and addresses and rules outlive all of them.
+"""
+
+import shutil
+from pathlib import Path
+
+from endcap_cluster import cgroups, components, containerd, firewall, mounts, network, processes
+from endcap_cluster.layout import FULL, RUN, Layout
+
+OWNER = RUN / "owner"
+SYSCTLS = RUN / "sysctls.json"
+# Grace in seconds, in the order of ending. The API server drains for as long as a watch is open.
+GRACE = {
+    "kubelet": 5.0,
+    "kube-proxy": 2.0,
+    "dns": 1.0,
+    "kube-scheduler": 1.0,
+    "kube-controller-manager": 1.0,
+    "kube-apiserver": 2.0,
+    "etcd": 2.0,
+}
+CONTAINER_LINKS = Path("/var/log/containers")
+KUBELET = Path("/var/lib/kubelet")  # kubelet makes its device plugins' folder here whatever its root
+
+
+def owner() -> Path | None:
+    """The state directory of the cluster that this machine runs or ran, whichever checkout started it."""
+    return Path(OWNER.read_text()) if OWNER.exists() else None
+
+
+def claim(layout: Layout) -> None:
+    RUN.mkdir(parents=True, exist_ok=True)
+    OWNER.write_text(str(layout.state))
+
+
+def clean() -> None:
+    """End and remove everything of the cluster that this machine runs or ran; kept: binaries and images."""
+    layout = Layout(state=owner() or FULL.state, run=RUN)
+    plan = components.runtime(layout)
+    _stop(layout, GRACE)
+    cgroups.end_containers()
+    containerd.end_shims(plan)
+    _stop(layout, {"containerd": 5.0})
+    for directory in (layout.state, layout.run):
+        mounts.unmount_below(directory)
+    cgroups.remove()
+    network.down(SYSCTLS)
+    _remove_files(layout)
+
+
+def leftovers() -> list[str]:
+    """What of a cluster is still on this machine, in words; empty after `clean`."""
+    layout = Layout(state=owner() or FULL.state, run=RUN)
+    alive = filter(processes.alive, processes.recorded(layout.pids))
+    mounted = [*mounts.below(layout.state), *mounts.below(layout.run)]
+    files = (layout.state, layout.run, network.LEASES, CONTAINER_LINKS, KUBELET)
+    return [
+        *(f"process {record.name} (pid {record.pid})" for record in alive),
+        *(f"container shim (pid {pid})" for pid in containerd.shims(components.runtime(layout))),
+        *(f"mount {point}" for point in mounted),
+        *(f"control group {tree}" for tree in cgroups.trees()),
+        *([f"bridge {network.BRIDGE}"] if network.exists() else []),
+        *(firewall.leftovers() if shutil.which("iptables-save") else []),
+        *(f"file {path}" for path in files if path.exists()),
+    ]
+
+
+def _stop(layout: Layout, graces: dict[str, float]) -> None:
+    for name, grace in graces.items():
+        record = processes.find(layout.pids, name)
+        if record is not None:
+            processes.stop(layout.pids, record, grace)
+
+
+def _remove_files(layout: Layout) -> None:
+    for directory in (layout.state, layout.run):
+        if directory.exists():
+            shutil.rmtree(directory)
+    _remove_links_into(layout.state)
+    _remove_empty_tree(KUBELET)
+
+
+def _remove_links_into(state: Path) -> None:
+    """kubelet links every container's log into a folder that other runtimes may use too."""
+    if CONTAINER_LINKS.is_dir():
+        for link in CONTAINER_LINKS.iterdir():
+            if link.is_symlink() and link.readlink().is_relative_to(state):
+                link.unlink()
+        _remove_empty_tree(CONTAINER_LINKS)
+
+
+def _remove_empty_tree(top: Path) -> None:
+    """Remove `top` and the folders in it unless a file lies somewhere inside."""
+    if top.is_dir() and all(path.is_dir() for path in top.rglob("*")):
+        shutil.rmtree(top)
