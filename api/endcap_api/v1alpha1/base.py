@@ -7,29 +7,23 @@ so that `endcap validate` on a laptop refuses exactly what the API server refuse
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from cel_expr_python import cel
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
-
-Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-]
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[a-z][a-z0-9_]*$")]
-Text = Annotated[str, StringConstraints(max_length=1024)]
-Duration = Annotated[str, StringConstraints(max_length=12, pattern=r"^[1-9][0-9]*(ms|s|m)$")]
-
-_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000}
-
-
-def milliseconds(duration: str) -> int:
-    """`"150ms"`, `"2s"`, `"1m"` in whole milliseconds."""
-    number = duration.rstrip("ms")
-    return int(number) * _MILLISECONDS[duration[len(number) :]]
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 class Rule(NamedTuple):
@@ -44,15 +38,83 @@ def _compiled(rule: str) -> cel.Expression:
     return cel.NewEnv(variables={"self": cel.Type.DYN}).compile(rule)
 
 
-def holds(rule: str, value: dict[str, Any]) -> bool:
+def holds(rule: str, value: Any) -> bool:
     return _compiled(rule).eval(data={"self": value}).value() is True
+
+
+def _refuse_unless(rule: Rule, value: Any) -> None:
+    if not holds(rule.rule, value):
+        raise PydanticCustomError("rule", "{message}", {"message": rule.message})
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How a string is spelt: a pattern of RE2 without backslashes, and words for who reads the refusal.
+
+    A rule rather than `pattern`, because the API server answers a pattern with the pattern.
+    """
+
+    pattern: str
+    message: str
+
+    @property
+    def rule(self) -> Rule:
+        return Rule(f"self.matches('{self.pattern}')", self.message)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._spelt, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(core), "x-kubernetes-validations": [self.rule._asdict()]}
+
+    def _spelt(self, value: str) -> str:
+        _refuse_unless(self.rule, value)
+        return value
+
+
+Name = Annotated[
+    str,
+    StringConstraints(max_length=40),
+    Spelling(
+        "^[a-z]([-a-z0-9]*[a-z0-9])?$",
+        "a name is lower-case letters, digits and -, a letter first and no - last: rename it",
+    ),
+]
+Identifier = Annotated[
+    str,
+    StringConstraints(max_length=63),
+    Spelling("^[a-z][a-z0-9_]*$", "this name is lower-case letters, digits and _, a letter first: rename it"),
+]
+Text = Annotated[str, StringConstraints(max_length=1024)]
+Duration = Annotated[
+    str,
+    StringConstraints(max_length=12),
+    Spelling(
+        "^[1-9][0-9]*(ms|s|m)$", "a duration is a whole number with ms, s or m: write it as 150ms or 2s"
+    ),
+]
+
+_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000}
+
+
+def milliseconds(duration: str) -> int:
+    """`"150ms"`, `"2s"`, `"1m"` in whole milliseconds."""
+    number = duration.rstrip("ms")
+    return int(number) * _MILLISECONDS[duration[len(number) :]]
 
 
 class Element(BaseModel):
     """A frozen object of the API with camelCase names, no unknown fields and its rules enforced."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
 
@@ -60,8 +122,7 @@ class Element(BaseModel):
     def _rules_hold(self) -> Element:
         value = self.dump()
         for rule in self.rules:
-            if not holds(rule.rule, value):
-                raise PydanticCustomError("rule", "{message}", {"message": rule.message})
+            _refuse_unless(rule, value)
         return self
 
     @classmethod

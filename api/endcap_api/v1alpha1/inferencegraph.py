@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from endcap_api.v1alpha1.base import Duration, Element, Identifier, Name, Rule, SecretRef, Text
+from endcap_api.v1alpha1.base import Duration, Element, Identifier, Name, Rule, SecretRef, Spelling, Text
 from endcap_api.v1alpha1.modeldeployment import ArtefactUri, Sha256
 from endcap_api.v1alpha1.pods import Replicas, Resources
 from endcap_api.v1alpha1.steps import Step
@@ -30,7 +30,12 @@ class Api(Element):
     )
 
     path: Annotated[
-        str, StringConstraints(max_length=128, pattern=r"^/[a-z0-9][a-z0-9-]*(/[a-z0-9-]+)*$")
+        str,
+        StringConstraints(max_length=128),
+        Spelling(
+            "^/[a-z0-9][a-z0-9-]*(/[a-z0-9-]+)*$",
+            "a path is lower-case letters, digits and - after each /: write it as /basket",
+        ),
     ] = Field(description="Path of the POST request, e.g. /basket.")
     request: Annotated[dict[Identifier, RequestField], Field(min_length=1, max_length=32)] = Field(
         description="Fields of the request by name."

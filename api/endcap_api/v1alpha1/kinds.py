@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from endcap_api.v1alpha1.base import Element
+from endcap_api.v1alpha1.base import Element, Rule
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_api.v1alpha1.status import InferenceGraphStatus, ModelDeploymentStatus
@@ -14,6 +14,12 @@ from endcap_api.v1alpha1.status import InferenceGraphStatus, ModelDeploymentStat
 GROUP = "endcap.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
+# The children carry the resource's name and a suffix in a label and a Service name, which hold 63 characters.
+NAME_PATTERN = "^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
+NAME_RULE = Rule(
+    f"self.metadata.name.matches('{NAME_PATTERN}')",
+    "metadata.name is 1 to 40 lower-case letters, digits and -, a letter first: rename the resource",
+)
 
 
 @dataclass(frozen=True)
@@ -104,4 +110,4 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in (MODEL_DEPLOYMENT, INFEREN
 
 def parse(manifest: dict[str, Any]) -> Element:
     """The spec of a manifest of one of our kinds; raises pydantic.ValidationError naming the field."""
-    return KINDS[manifest["kind"]].spec.model_validate(manifest["spec"])
+    return KINDS[manifest["kind"]].spec.model_validate(manifest["spec"], by_alias=True, by_name=False)

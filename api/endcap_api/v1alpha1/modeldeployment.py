@@ -7,17 +7,34 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from endcap_api.v1alpha1.base import Duration, Element, Rule, SecretRef, Text
+from endcap_api.v1alpha1.base import Duration, Element, Rule, SecretRef, Spelling, Text
 from endcap_api.v1alpha1.pods import Replicas, Resources
 from endcap_api.v1alpha1.values import Column
 
 Framework = Literal["python", "sklearn", "lightgbm"]
-PythonName = Annotated[str, StringConstraints(max_length=256, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+PythonName = Annotated[
+    str,
+    StringConstraints(max_length=256),
+    Spelling(
+        "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$",
+        "a Python object is module:name: write it as basket.features:build",
+    ),
+]
 ArtefactUri = Annotated[
     str,
-    StringConstraints(max_length=1024, pattern=r"^(s3|https?|pvc|file)://[A-Za-z0-9._~!$&'()*+,;=:@%/?-]+$"),
+    StringConstraints(max_length=1024),
+    Spelling(
+        "^(s3|https?|pvc|file)://[]A-Za-z0-9._~!$&()*+,;=:@%/?[-]+$",
+        "an artefact is at s3://bucket/key, https://host/path or pvc://claim/path: write its URI so, without spaces",
+    ),
 ]
-Sha256 = Annotated[str, StringConstraints(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[
+    str,
+    StringConstraints(max_length=64),
+    Spelling(
+        "^[0-9a-f]{64}$", "a SHA-256 is 64 hexadecimal digits in lower case: copy it from endcap model push"
+    ),
+]
 
 
 class Model(Element):

@@ -7,9 +7,20 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from endcap_api.v1alpha1.base import Element, Rule
+from endcap_api.v1alpha1.base import Element, Rule, Spelling
 
-Quantity = Annotated[str, StringConstraints(max_length=16, pattern=r"^[1-9][0-9]*(m|Ki|Mi|Gi)?$")]
+Cpu = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    Spelling(
+        "^[1-9][0-9]*m?$", 'CPU is a text of whole cores or thousandths of one: write it as "1" or 250m'
+    ),
+]
+Memory = Annotated[
+    str,
+    StringConstraints(max_length=16),
+    Spelling("^[1-9][0-9]*(Ki|Mi|Gi)$", "memory is a whole number with Ki, Mi or Gi: write it as 512Mi"),
+]
 
 
 class ScaleTarget(Element):
@@ -43,7 +54,7 @@ class Replicas(Element):
 class Resources(Element):
     """Request and limit of memory, request of CPU, for each pod."""
 
-    cpu: Quantity = Field(default="100m", description="CPU that is requested, e.g. 250m or 1.")
-    memory: Quantity = Field(
+    cpu: Cpu = Field(default="100m", description="CPU that is requested, e.g. 250m or 1.")
+    memory: Memory = Field(
         default="512Mi", description="Memory that is requested, and the limit, e.g. 512Mi."
     )

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a manifest as the API server would, and says in words what keeps it from being accepted.
+
+The operator and `endcap validate` share it. The API server has the same rules; what differs is that here every
+problem is reported at once, and an unknown field comes with the name that was probably meant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from endcap_api.graph_checks import Problem
+from endcap_api.structural import structural_schema
+from endcap_api.v1alpha1.base import Element
+from endcap_api.v1alpha1.kinds import API_VERSION, KINDS, NAME_PATTERN, NAME_RULE, parse
+
+_TOP = ("apiVersion", "kind", "metadata", "spec", "status")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TYPES = {
+    "string_type": "a string: put it in quotes",
+    "int_type": "a whole number, without quotes",
+    "float_type": "a number, without quotes",
+    "bool_type": "true or false, without quotes",
+    "list_type": "a list: start each element with -",
+    "dict_type": "a map of names to values",
+    "model_type": "an object with fields",
+}
+
+
+class InvalidResource(ValueError):
+    """A manifest that nobody can act on; `problems` says what its author must change."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+def read(manifest: Any) -> Element:
+    """The spec of a manifest of one of our kinds; raises InvalidResource with every problem."""
+    if not isinstance(manifest, dict):
+        raise InvalidResource([Problem("manifest", "is no object: start with apiVersion, kind, metadata")])
+    problems = list(_envelope_problems(manifest))
+    if manifest.get("kind") not in KINDS or not isinstance(manifest.get("spec"), dict):
+        raise InvalidResource(problems)
+    try:
+        spec = parse(manifest)
+    except ValidationError as error:
+        raise InvalidResource([*problems, *problems_of(manifest["kind"], error)]) from None
+    if problems:
+        raise InvalidResource(problems)
+    return spec
+
+
+def problems_of(kind: str, error: ValidationError) -> list[Problem]:
+    """What pydantic refused in the spec of a kind, as fields and remedies."""
+    return [Problem(_path(found["loc"]), _message(kind, found)) for found in error.errors(include_url=False)]
+
+
+def _envelope_problems(manifest: dict[str, Any]) -> Iterator[Problem]:
+    if manifest.get("kind") not in KINDS:
+        yield Problem("kind", f"is no kind of this version: use one of {', '.join(KINDS)}")
+    if manifest.get("apiVersion") != API_VERSION:
+        yield Problem("apiVersion", f"is not served here: write {API_VERSION}")
+    for name in manifest:
+        if name not in _TOP:
+            yield Problem(str(name), _unknown(str(name), _TOP))
+    yield from _name_problems(manifest.get("metadata"))
+    if not isinstance(manifest.get("spec"), dict):
+        yield Problem("spec", "is required, and an object with fields: add it")
+
+
+def _name_problems(metadata: Any) -> Iterator[Problem]:
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str):
+        yield Problem("metadata.name", "is required, and a string: add it, in quotes if it is a number")
+    elif not re.fullmatch(NAME_PATTERN, name):
+        yield Problem("metadata.name", NAME_RULE.message.removeprefix("metadata.name "))
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return "spec" + "".join(_segment(part) for part in location if part != "[key]")
+
+
+def _segment(part: int | str) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return f".{part}" if _PLAIN.fullmatch(part) else f"[{part!r}]"
+
+
+def _message(kind: str, found: ErrorDetails) -> str:
+    error = found["type"]
+    if error == "missing":
+        return "is required: add it"
+    if error == "extra_forbidden":
+        return _unknown(str(found["loc"][-1]), _fields_at(kind, found["loc"][:-1]))
+    if error == "literal_error":
+        return f"is not a value that this field takes: use {found['ctx']['expected'].replace(chr(39), '')}"
+    if error in _TYPES:
+        return f"must be {_TYPES[error]}"
+    return found["msg"].replace("Input should be", "should be")
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f"is no field here: did you mean {near[0]}?"
+    return f"is no field here: remove it, or use one of {', '.join(known)}"
+
+
+@cache
+def _schema(kind: str) -> dict[str, Any]:
+    return structural_schema(KINDS[kind].spec)
+
+
+def _fields_at(kind: str, location: tuple[int | str, ...]) -> list[str]:
+    schema = _schema(kind)
+    for part in location:
+        inner = schema.get("items") if isinstance(part, int) else schema.get("properties", {}).get(part)
+        schema = inner or schema.get("additionalProperties") or {}
+    return list(schema.get("properties", {}))
