@@ -77,6 +77,8 @@ def _extract(archive: tarfile.TarFile, root: Path, entries: Entries) -> None:
 
 def _refuse_special(member: tarfile.TarInfo) -> None:
     """Only plain files and folders: no links of either kind, devices, pipes or files with holes."""
+    if member.size < 0:
+        raise invalid(f"the archive's entry {member.name!r} has a negative size")
     plain = member.type in {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE}
     if not plain or member.issparse():
         what = "a link" if member.issym() or member.islnk() else "neither a plain file nor a folder"
