@@ -100,7 +100,8 @@ class Candidates:
 
     def best_source(self) -> NDArray[np.intp]:
         """The bit [n] of the recall step that placed each candidate best; the earlier step on a tie."""
-        return np.argmin(self.positions, axis=0)
+        best: NDArray[np.intp] = np.argmin(self.positions, axis=0)
+        return best
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +133,15 @@ def _positions(sets: Sequence[_Found], places: Sequence[NDArray[np.intp]], size:
 
 def _fused(positions: NDArray[np.int32]) -> NDArray[np.float64]:
     terms: NDArray[np.float64] = np.where(positions == ABSENT, 0.0, 1.0 / (_FUSION + positions))
-    return terms.sum(axis=0)
+    fused: NDArray[np.float64] = terms.sum(axis=0)
+    return fused
 
 
 def _source_bits(positions: NDArray[np.int32]) -> NDArray[np.uint64]:
     bits = np.uint64(1) << np.arange(len(positions), dtype=np.uint64)
-    return np.where(positions == ABSENT, np.uint64(0), bits[:, None]).sum(axis=0, dtype=np.uint64)
+    present: NDArray[np.uint64] = np.where(positions == ABSENT, np.uint64(0), bits[:, None])
+    joined: NDArray[np.uint64] = present.sum(axis=0, dtype=np.uint64)
+    return joined
 
 
 def _zero(dtype: np.dtype[Any]) -> object:

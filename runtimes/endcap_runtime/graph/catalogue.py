@@ -16,7 +16,7 @@ from endcap_api.v1alpha1.inferencegraph import Catalogue as CatalogueSpec
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 
-from endcap_runtime.graph.columns import Column, Lists, Rows, Vocabulary, Words
+from endcap_runtime.graph.columns import Column, Rows, Vocabulary, Words, decoded, taken
 from endcap_runtime.graph.parquet import CatalogueInvalid, read_columns
 
 __all__ = ["Catalogue", "CatalogueInvalid"]
@@ -61,7 +61,7 @@ class Catalogue:
     def nearest(self, name: str, limit: int = 3) -> list[str]:
         """The display names most like `name`, best first."""
         query = name[:_LONGEST_QUERY].casefold()
-        rows = range(self.size)
+        rows: Iterable[int] = range(self.size)
         if self.size > _SHORT_LIST:
             rows = [row for *_, row in process.extract(query, self._folded, scorer=fuzz.QRatio, limit=_SHORT_LIST)]
         choices = {row: self._folded[row] for row in rows}
@@ -70,11 +70,11 @@ class Catalogue:
 
     def names(self, rows: Rows) -> list[str]:
         """Display names [n]; "" for row -1."""
-        return self.products(rows).decode().tolist()
+        return list(self.products(rows).decode())
 
     def keys(self, rows: Rows) -> list[str]:
         """Keys [n] as models know them; "" for row -1."""
-        return self._key.vocabulary.words[rows].tolist()
+        return list(self._key.vocabulary.words[rows])
 
     def products(self, rows: Rows) -> Words:
         """Display names [n] in the form of expressions; "" for row -1."""
@@ -82,10 +82,7 @@ class Catalogue:
 
     def values(self, column: str, rows: Rows) -> NDArray[Any]:
         """A column at rows [n] as plain values: float64, int64, bool, or object of str or of lists."""
-        whole = self.columns[column]
-        if isinstance(whole, Words):
-            return whole.take(rows).decode()
-        return whole.decode(rows) if isinstance(whole, Lists) else whole[rows]
+        return decoded(taken(self.columns[column], rows))
 
     def highest(self, column: str) -> Rows:
         """All rows by a number or integer column, highest first; equals in the order of the file, NaN last."""

@@ -99,25 +99,53 @@ class Lists:
             return self._holders[:0]
         return self._holders[self._starts[place] : self._starts[place + 1]]
 
-    def holds(self, value: Any, rows: Rows) -> NDArray[np.bool_]:
-        """Whether the list of each row [n] holds `value`."""
-        holders = self.holders(value)
+    def take(self, rows: Rows) -> ListsAt:
+        return ListsAt(self, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class ListsAt:
+    """The lists of some rows [n], not copied."""
+
+    whole: Lists
+    rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def holds(self, value: Any) -> NDArray[np.bool_]:
+        """Whether each list [n] holds `value`."""
+        holders = self.whole.holders(value)
         if not len(holders):
-            return np.zeros(len(rows), dtype=np.bool_)
-        place = np.searchsorted(holders, rows)
-        return holders.take(place, mode="clip") == rows
+            return np.zeros(len(self), dtype=np.bool_)
+        place = np.searchsorted(holders, self.rows)
+        found: NDArray[np.bool_] = holders.take(place, mode="clip") == self.rows
+        return found
 
-    def lengths(self, rows: Rows) -> NDArray[np.int64]:
-        """The length of the list of each row [n]."""
-        return self.offsets[rows + 1] - self.offsets[rows]
+    def lengths(self) -> NDArray[np.int64]:
+        """The length of each list [n]."""
+        offsets = self.whole.offsets
+        return offsets[self.rows + 1] - offsets[self.rows]
 
-    def decode(self, rows: Rows) -> NDArray[np.object_]:
+    def decode(self) -> NDArray[np.object_]:
         """The lists [n] themselves, as Python values."""
-        flat = self.elements.decode() if isinstance(self.elements, Words) else self.elements
-        return objects([flat[self.offsets[row] : self.offsets[row + 1]].tolist() for row in rows])
+        elements, offsets = self.whole.elements, self.whole.offsets
+        flat = elements.decode() if isinstance(elements, Words) else elements
+        return objects([flat[offsets[row] : offsets[row + 1]].tolist() for row in self.rows])
 
 
 Column = Words | Lists | NDArray[Any]
+Taken = Words | ListsAt | NDArray[Any]
+
+
+def taken(column: Column, rows: Rows) -> Taken:
+    """A column at rows [n]."""
+    return column[rows] if isinstance(column, np.ndarray) else column.take(rows)
+
+
+def decoded(values: Taken) -> NDArray[Any]:
+    """Plain values [n]: float64, int64, bool, or object of str or of lists."""
+    return values if isinstance(values, np.ndarray) else values.decode()
 
 
 def objects(values: Sequence[Any]) -> NDArray[np.object_]:
