@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
-from endcap_runtime.problems import Problem
+from endcap_runtime.problems import CLOSE, Problem
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -66,7 +66,13 @@ def headers_of(scope: Scope) -> Headers:
     return headers
 
 
-_SINGLE = (b"host", b"content-length", b"content-type", b"transfer-encoding", b"inference-header-content-length")
+_SINGLE = (
+    b"host",
+    b"content-length",
+    b"content-type",
+    b"transfer-encoding",
+    b"inference-header-content-length",
+)
 
 
 def _refuse_doubled(names: Sequence[bytes]) -> None:
@@ -112,7 +118,7 @@ def _checked(body: bytes, limit: int) -> bytes:
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(413, f"The body is larger than {limit} bytes: send fewer rows a request.", close=True)
+    return Problem(413, f"The body is larger than {limit} bytes: send fewer rows a request.", (), CLOSE)
 
 
 def refuse_media_type(headers: Headers, *allowed: bytes) -> None:
@@ -126,6 +132,12 @@ def refuse_media_type(headers: Headers, *allowed: bytes) -> None:
         raise Problem(415, f"The content type must be {names}.")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Problem(415, "The body must not be compressed: send it without a content-encoding.")
+
+
+def refuse_method(scope: Scope, allowed: str) -> None:
+    """Raises Problem 405 unless the method is the allowed one."""
+    if scope["method"] != allowed:
+        raise Problem(405, f"This path takes {allowed}.", (), (b"allow", allowed.encode()))
 
 
 def ambiguous(raw_path: bytes) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -29,7 +29,7 @@ from bentoml._internal.marshal.dispatcher import CorkDispatcher, Job, Optimizer
 
 from endcap_runtime.asgi import App
 
-Predict = Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]
+Predict = Callable[[Sequence[Any]], Coroutine[None, None, Sequence[Any]]]
 Submit = Callable[[Any], Awaitable[Any]]
 
 SHED_AFTER_MS = 30_000
@@ -79,13 +79,13 @@ def service(
     return made
 
 
-class FrontedService(Service[Any]):
+class FrontedService(Service[Any]):  # type: ignore[misc]
     """BentoML's service class with the front in place of its bare ASGI app."""
 
     front: Front
     batching: Batching | None
 
-    def to_asgi(self, is_main: bool = True) -> App:
+    def to_asgi(self, is_main: bool = True) -> App:  # noqa: FBT001, FBT002 the signature is BentoML's
         self.inject_config()
         server_context.service_type, server_context.service_name = "entry_service", self.name
         factory = ServiceAppFactory(self, is_main=is_main)
@@ -110,7 +110,7 @@ def _inner(is_ready: Callable[[], bool], batching: Batching | None) -> type:
         return Ready
 
     class Model(Ready):
-        @bentoml.api(batchable=True, max_batch_size=max(batching.max_rows, 2), max_latency_ms=SHED_AFTER_MS)
+        @bentoml.api(batchable=True, max_latency_ms=SHED_AFTER_MS)  # type: ignore[untyped-decorator]
         async def predict(self, columns: dict[str, list[Any]]) -> dict[str, Any]:
             raise NotImplementedError("the front answers this path")
 
@@ -133,9 +133,9 @@ class EagerOptimizer(Optimizer):
         super().__init__(SHED_AFTER_MS / 1000)
         self.o_a = self.o_b = _FIRST_GUESS_SECONDS
 
-    @property
+    @property  # type: ignore[override]
     def wait(self) -> float:
-        if len(self._queue) < 2:
+        if len(self._queue) <= 1:
             return 0.0
         waited = time.time() - self._queue[0].enqueue_time
         return max(0.0, min(self._learnt, self._max_wait - waited))

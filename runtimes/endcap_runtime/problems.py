@@ -10,6 +10,8 @@ from typing import NamedTuple
 import orjson
 
 MEDIA_TYPE = b"application/problem+json"
+CLOSE = (b"connection", b"close")
+RETRY_SOON = (b"retry-after", b"1")
 
 
 class FieldError(NamedTuple):
@@ -22,7 +24,7 @@ class FieldError(NamedTuple):
 class Problem(Exception):
     """An answer that is not 2xx. `detail` and `errors` are read by the caller, so they hold no internals.
 
-    `retry_after` is in seconds; `close` ends the connection, for a body that nobody is going to read.
+    `headers` are lower-case pairs for the answer.
     """
 
     def __init__(
@@ -30,27 +32,17 @@ class Problem(Exception):
         status: int,
         detail: str,
         errors: Sequence[FieldError] = (),
-        *,
-        retry_after: int | None = None,
-        close: bool = False,
+        *headers: tuple[bytes, bytes],
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.errors = tuple(errors)
-        self.retry_after = retry_after
-        self.close = close
+        self.headers = headers
 
     @property
     def title(self) -> str:
         return HTTPStatus(self.status).phrase
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        headers = [(b"connection", b"close")] if self.close else []
-        if self.retry_after is not None:
-            headers.append((b"retry-after", b"%d" % self.retry_after))
-        return headers
 
     def body(self) -> bytes:
         """The problem as `application/problem+json`."""

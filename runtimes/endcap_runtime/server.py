@@ -26,9 +26,7 @@ log = logging.getLogger("endcap.server")
 
 MAX_HEADERS = 64
 MAX_HEAD_BYTES = 64 * 1024
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-)
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class Lifecycle:
@@ -72,6 +70,8 @@ def serve(app: App, binding: Binding, lifecycle: Lifecycle) -> None:
         port=binding.port,
         loop="uvloop",
         http=StrictProtocol,
+        interface="asgi3",
+        lifespan="on",
         ws="none",
         access_log=False,
         log_config=None,
@@ -95,7 +95,7 @@ class DrainingServer(uvicorn.Server):
         self._lifecycle = lifecycle
         self._leave_at = float("inf")
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 the signature is uvicorn's
         if self._lifecycle.draining:
             self.should_exit = True
         self._lifecycle.draining = True

@@ -16,7 +16,22 @@ from endcap_runtime.asgi import Response
 
 # Seconds; a small model answers in tens of microseconds, a slow one in seconds.
 SECONDS_BUCKETS = (
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
 )
 ROWS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
@@ -27,7 +42,9 @@ def registry() -> CollectorRegistry:
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)
     GCCollector(registry=made)
-    Info("endcap_runtime", "The runtime of this pod.", registry=made).info({"python": platform.python_version()})
+    Info("endcap_runtime", "The runtime of this pod.", registry=made).info(
+        {"python": platform.python_version()}
+    )
     return made
 
 

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a batch of jobs: expired ones are dropped, and a batch that fails is retried job by job.
+
+So one bad row costs its own request alone, and a request that nobody waits for any more costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from endcap_runtime.model.failures import Expired, ModelFailed
+from endcap_runtime.model.job import Job, join, part
+from endcap_runtime.model.predictor import Predictor
+from endcap_runtime.wire.cells import Columns
+
+log = logging.getLogger("endcap.model")
+
+Result = Columns | Exception
+INLINE_SECONDS = 0.002
+_WEIGHT = 0.2
+
+
+class Place:
+    """Where the model runs: in the event loop while it is quick, else in a thread of its own.
+
+    A hop to a thread costs as much as a small model; a slow model in the loop would hold up probes, deadlines and
+    other requests. It starts in the thread, until a running mean of its batches is below `INLINE_SECONDS`.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._mean = INLINE_SECONDS
+
+    @property
+    def inline(self) -> bool:
+        return self._mean < INLINE_SECONDS
+
+    def observe(self, seconds: float) -> None:
+        self._mean += _WEIGHT * (seconds - self._mean)
+
+    async def run(self, work: Callable[[Sequence[Job]], list[Result]], jobs: Sequence[Job]) -> list[Result]:
+        started = time.perf_counter()
+        try:
+            if self.inline:
+                return work(jobs)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, jobs)
+        finally:
+            self.observe(time.perf_counter() - started)
+
+
+class Batches:
+    """The callable that BentoML's dispatcher calls with the jobs that it has put together."""
+
+    def __init__(self, predictor: Predictor, place: Place, observe_rows: Callable[[int], None]) -> None:
+        self._predictor = predictor
+        self._place = place
+        self._observe_rows = observe_rows
+
+    async def __call__(self, jobs: Sequence[Job]) -> list[Result]:
+        """One result a job, in order: its outputs, or the exception that is its own."""
+        live = [job for job in jobs if not job.expired]
+        results = await self._place.run(self.work, live) if live else []
+        if len(live) == len(jobs):
+            return results
+        remaining = iter(results)
+        alive = set(map(id, live))
+        return [next(remaining) if id(job) in alive else Expired() for job in jobs]
+
+    def work(self, jobs: Sequence[Job]) -> list[Result]:
+        self._observe_rows(sum(job.rows for job in jobs))
+        try:
+            return list(self._together(jobs))
+        except ModelFailed as failed:
+            if len(jobs) == 1:
+                return [_logged(failed, jobs[0])]
+            return [self._alone(job) for job in jobs]
+
+    def _together(self, jobs: Sequence[Job]) -> list[Columns]:
+        rows = sum(job.rows for job in jobs)
+        return part(self._predictor(join(jobs), rows), jobs)
+
+    def _alone(self, job: Job) -> Result:
+        if job.expired:
+            return Expired()
+        try:
+            return self._predictor(job.inputs, job.rows)
+        except ModelFailed as failed:
+            return _logged(failed, job)
+
+
+def _logged(failed: ModelFailed, job: Job) -> ModelFailed:
+    log.error(
+        "%s", failed, exc_info=failed.__cause__, extra={"phase": failed.phase, "request_id": job.request_id}
+    )
+    return failed

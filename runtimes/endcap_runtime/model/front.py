@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ASGI app in front of BentoML's: predictions go straight to the batching dispatcher.
+
+A path is compared whole and undecoded, so that a proxy before us and we read it alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+
+from endcap_runtime.asgi import (
+    App,
+    Headers,
+    Receive,
+    Response,
+    Scope,
+    Send,
+    ambiguous,
+    headers_of,
+    read_body,
+    refuse_media_type,
+    refuse_method,
+    request_id,
+    respond,
+)
+from endcap_runtime.bento import Overloaded, Submit
+from endcap_runtime.model.counters import Counters
+from endcap_runtime.model.dialects import Dialect, OpenInference, PlainJson
+from endcap_runtime.model.failures import Expired, ModelFailed
+from endcap_runtime.model.job import Job
+from endcap_runtime.model.pages import Page, pages
+from endcap_runtime.model.served import Served
+from endcap_runtime.problems import CLOSE, RETRY_SOON, Problem
+from endcap_runtime.server import Lifecycle
+from endcap_runtime.wire.cells import Columns
+
+log = logging.getLogger("endcap.model")
+
+LONGEST_MS = 3_600_000
+_MOST_DIGITS = 12
+_LATE = "The deadline passed before there was an answer."
+_BUSY = "The server has as many requests as it may: try again in a second."
+
+
+class Limits(NamedTuple):
+    """Bytes of a body, and requests in flight, above which a request is refused."""
+
+    body: int = 8 * 1024 * 1024
+    in_flight: int = 512
+
+
+class Front:
+    """Answers predictions, metadata, revision and metrics; all else is BentoML's."""
+
+    def __init__(
+        self,
+        served: Served,
+        counters: Counters,
+        registry: CollectorRegistry,
+        lifecycle: Lifecycle,
+        limits: Limits,
+    ) -> None:
+        self._counters = counters
+        self._lifecycle = lifecycle
+        self._limits = limits
+        self._in_flight = 0
+        self._label = (b"endcap-model", served.label.encode())
+        self._json, self._oip = PlainJson(served), OpenInference(served)
+        self._predictions = _predictions(served, self._json, self._oip)
+        self._pages = pages(served, registry, lifecycle)
+
+    def before(self, native: App, submit: Submit | None) -> App:
+        """The whole app: this front, with BentoML's app behind it."""
+        if submit is None:
+            raise TypeError("a model is served through batching")
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await native(scope, receive, send)
+            elif (dialect := self._predictions.get(scope["raw_path"])) is not None:
+                await self.predict(dialect, submit, scope, receive, send)
+            else:
+                await self.other(native, scope, receive, send)
+
+        return app
+
+    async def predict(
+        self, dialect: Dialect, submit: Submit, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answers one prediction, whatever happens to it."""
+        known = b""
+        try:
+            headers = headers_of(scope)
+            known = request_id(headers)
+            refuse_method(scope, "POST")
+            response = await self._prediction(dialect, submit, receive, headers, known.decode())
+        except Problem as problem:
+            response = dialect.refuse(problem)
+        except ModelFailed as failed:
+            self._counters.failure(failed.phase)
+            response = dialect.refuse(Problem(500, str(failed)))
+        except Exception:
+            log.exception("The server failed", extra={"request_id": known.decode()})
+            response = dialect.refuse(Problem(500, "The server failed; its log has the request's id."))
+        self._counters.request(dialect.name, response.status)
+        await self._send(send, response, known or request_id({}))
+
+    async def _prediction(
+        self, dialect: Dialect, submit: Submit, receive: Receive, headers: Headers, known: str
+    ) -> Response:
+        refuse_media_type(headers, *dialect.media_types)
+        deadline = _deadline(headers)
+        self._admit()
+        try:
+            asked = dialect.read(await read_body(receive, headers, self._limits.body), headers)
+            job = Job(asked.inputs, asked.rows, deadline, known)
+            return asked.encode(await _outputs(submit, job))
+        finally:
+            self._in_flight -= 1
+
+    def _admit(self) -> None:
+        """Refuses what would only wait: a queue that grows without bound answers nobody in time."""
+        if self._in_flight >= self._limits.in_flight:
+            raise Problem(503, _BUSY, (), RETRY_SOON)
+        self._in_flight += 1
+
+    async def other(self, native: App, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a page of ours, or lets BentoML answer."""
+        try:
+            page = self._page(scope)
+        except Problem as problem:
+            self._counters.request("other", problem.status)
+            dialect: Dialect = self._oip if scope["raw_path"].startswith(b"/v2") else self._json
+            await self._send(send, dialect.refuse(problem), request_id({}))
+            return
+        if page is None:
+            await native(scope, receive, send)
+        else:
+            await self._send(send, page(), request_id(dict(scope["headers"])))
+
+    def _page(self, scope: Scope) -> Page | None:
+        """None for what is BentoML's; raises Problem for what is nobody's, ambiguous, or not JSON."""
+        headers, path = headers_of(scope), scope["raw_path"]
+        if (page := self._pages.get(path)) is not None:
+            refuse_method(scope, "GET")
+            return page
+        if path.startswith(b"/v2") or ambiguous(path):
+            raise Problem(404, "There is nothing at this path.")
+        if scope["method"] not in ("GET", "HEAD"):
+            refuse_media_type(headers, b"application/json")
+        return None
+
+    async def _send(self, send: Send, response: Response, known: bytes) -> None:
+        more = [(b"x-request-id", known), self._label]
+        if self._lifecycle.draining and CLOSE not in response.headers:
+            more.append(CLOSE)
+        await respond(send, response, *more)
+
+
+def _predictions(served: Served, plain: Dialect, oip: Dialect) -> Mapping[bytes, Dialect]:
+    model = f"/v2/models/{served.name}"
+    return {
+        b"/predict": plain,
+        f"{model}/infer".encode(): oip,
+        f"{model}/versions/{served.version}/infer".encode(): oip,
+    }
+
+
+def _deadline(headers: Headers) -> float | None:
+    """In seconds of time.monotonic; raises Problem 400 for what is no number and 504 for what has passed."""
+    left = headers.get(b"endcap-timeout-ms")
+    if left is None:
+        return None
+    if not left.removeprefix(b"-").isdigit() or len(left) > _MOST_DIGITS:
+        raise Problem(400, "The header endcap-timeout-ms must be whole milliseconds.")
+    if int(left) <= 0:
+        raise Problem(504, _LATE)
+    return time.monotonic() + min(int(left), LONGEST_MS) / 1000
+
+
+async def _outputs(submit: Submit, job: Job) -> Columns:
+    """Raises ModelFailed, Problem 504 at the deadline, and Problem 503 when the queue sheds the job."""
+    try:
+        if job.deadline is None:
+            return await submit(job)  # type: ignore[no-any-return]
+        async with asyncio.timeout(job.deadline - time.monotonic()):
+            return await submit(job)  # type: ignore[no-any-return]
+    except (TimeoutError, Expired) as error:
+        raise Problem(504, _LATE) from error
+    except Overloaded as error:
+        # BentoML's dispatcher turns the cancellation by a timeout into the same exception.
+        raise (Problem(504, _LATE) if job.expired else Problem(503, _BUSY, (), RETRY_SOON)) from error

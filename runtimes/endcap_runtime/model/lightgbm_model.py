@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LightGBM from its own text format, which holds trees and runs no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+
+from endcap_runtime.model.job import Matrix
+from endcap_runtime.termination import StartFailed
+
+_HEAD = b"tree\n"
+
+
+class LightGBMModel:
+    """`predict` takes float64 [N, K]; a ranker or regressor answers scores, a binary classifier probabilities."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            if file.read(len(_HEAD)) != _HEAD:
+                raise StartFailed(
+                    "ModelLoadFailed", f"{path.name} is not LightGBM text: save it by Booster.save_model"
+                )
+        try:
+            self._booster = lightgbm.Booster(model_file=path)
+        except lightgbm.basic.LightGBMError as error:
+            raise StartFailed("ModelLoadFailed", f"LightGBM cannot read {path.name}: {error}") from error
+        self.width: int | None = self._booster.num_feature()
+        self.names: list[str] | None = None
+
+    def predict(self, matrix: Matrix) -> Any:
+        return self._booster.predict(matrix, num_threads=1)
