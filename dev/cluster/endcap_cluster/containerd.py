@@ -8,19 +8,19 @@ command line.
 
 import contextlib
 import os
-import shutil
 import signal
+import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from endcap_cluster import processes, wait
 from endcap_cluster.errors import ClusterError
 
 PAUSE_IMAGE = "docker.io/endcap/pause:dev"
 CNI_BINARIES = "/usr/lib/cni"
-SHIM_SOCKETS = Path("/run/containerd/s")
+SHIM_SOCKETS = Path("/run/containerd/s")  # for every containerd of a machine
 NAMESPACE = "k8s.io"
 
 
@@ -33,12 +33,12 @@ class Containerd:
     cni: Path
 
     @property
-    def socket(self) -> Path:
+    def address(self) -> Path:
         return self.state / "containerd.sock"
 
     @property
     def endpoint(self) -> str:
-        return f"unix://{self.socket}"
+        return f"unix://{self.address}"
 
 
 def settings(plan: Containerd) -> str:
@@ -60,7 +60,7 @@ disabled_plugins = [
 ]
 
 [grpc]
-address = "{plan.socket}"
+address = "{plan.address}"
 
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{PAUSE_IMAGE}"
@@ -80,12 +80,13 @@ snapshotter = "overlayfs"
 runtime_type = "io.containerd.runc.v2"
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+Root = "{plan.state}/runc"
 SystemdCgroup = false
 """
 
 
 def ready(plan: Containerd) -> bool:
-    return plan.socket.exists() and _ctr(plan, "version").returncode == 0
+    return plan.address.exists() and _ctr(plan, "version").returncode == 0
 
 
 def load(plan: Containerd, archive: Path) -> None:
@@ -101,34 +102,29 @@ def images(plan: Containerd) -> list[str]:
 
 def shims(plan: Containerd) -> list[int]:
     """The pids of the shims of this containerd, also when it is dead itself."""
-    return [pid for pid, arguments in _commands() if _is_shim(arguments, str(plan.socket))]
+    return [pid for pid, arguments in _commands() if _is_shim(arguments, str(plan.address))]
 
 
 def end_shims(plan: Containerd) -> None:
-    """End every shim and remove its socket; its container must be dead."""
-    sockets = _shim_sockets(plan)
-    for pid in shims(plan):
+    """End every shim, whose container must be dead, and remove the sockets that nobody listens on then."""
+    pids = shims(plan)
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError):  # it may end by itself between look and kill
             os.kill(pid, signal.SIGKILL)
-    for socket in sockets:
-        socket.unlink(missing_ok=True)
-    _remove_if_empty(SHIM_SOCKETS)
-    _remove_if_empty(SHIM_SOCKETS.parent)
-
-
-def remove_data(plan: Containerd) -> None:
-    """Remove what containerd kept; every mount in it must be gone."""
-    for directory in (plan.root, plan.state):
-        shutil.rmtree(directory, ignore_errors=False) if directory.exists() else None
+    # A dying process loses its command line, by which `shims` knows it, before it closes its sockets.
+    wait.until("the end of every shim", lambda: not any(map(processes.start_time, pids)), seconds=10)
+    for path in SHIM_SOCKETS.glob("*"):
+        if not _listened_on(path):
+            path.unlink()
 
 
 def _ctr(plan: Containerd, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["ctr", "--address", str(plan.socket), *arguments]
+    command = ["ctr", "--address", str(plan.address), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def _is_shim(arguments: list[str], socket: str) -> bool:
-    return bool(arguments) and "containerd-shim" in arguments[0] and socket in arguments
+def _is_shim(arguments: list[str], address: str) -> bool:
+    return "containerd-shim" in arguments[0] and address in arguments
 
 
 def _commands() -> Iterator[tuple[int, list[str]]]:
@@ -138,11 +134,6 @@ def _commands() -> Iterator[tuple[int, list[str]]]:
                 yield int(entry.name), (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
 
 
-def _shim_sockets(plan: Containerd) -> list[Path]:
-    addresses = plan.state.glob("state/io.containerd.runtime.v2.task/*/*/address")
-    return [Path(address.read_text().removeprefix("unix://")) for address in addresses]
-
-
-def _remove_if_empty(directory: Path) -> None:
-    if directory.is_dir() and not any(directory.iterdir()):
-        directory.rmdir()
+def _listened_on(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0

@@ -102,6 +102,7 @@ def api_server(plan: ApiServer) -> list[str]:
         f"--audit-policy-file={plan.audit_policy}",
         f"--audit-log-path={plan.audit_log}",
         "--audit-log-maxsize=500",
+        "--allow-privileged=true",  # Pod Security decides, as in any real cluster
         "--shutdown-delay-duration=0s",
     ]
 
@@ -141,6 +142,8 @@ def controller_manager(
         f"--root-ca-file={authority}",
         f"--controllers={','.join(controllers)}",
         "--use-service-account-credentials",
+        "--kube-api-qps=200",  # the defaults, meant for shared servers, delay the start by seconds
+        "--kube-api-burst=400",
         "--leader-elect=false",
         "--bind-address=127.0.0.1",
         f"--secure-port={port}",

@@ -39,7 +39,6 @@ LISTENING = {
     "etcd": ("127.0.0.1", components.ETCD_PORT),
     "kubelet": (network.GATEWAY, components.KUBELET_PORT),
 }
-DAEMONS = ("containerd", *teardown.GRACE)
 OWN_IMAGES = ("endcap/pause", "endcap/s3")
 START_SECONDS = 60
 
@@ -63,7 +62,7 @@ def running() -> bool:
     if teardown.owner() != FULL.state:
         return False
     alive = {record.name for record in processes.recorded(FULL.pids) if processes.alive(record)}
-    return alive.issuperset(DAEMONS)
+    return alive.issuperset(teardown.GRACE)
 
 
 def load(image: images.Image) -> None:

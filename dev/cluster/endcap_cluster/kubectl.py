@@ -10,7 +10,9 @@ from endcap_cluster.errors import ClusterError
 
 def run(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> str:
     """Run kubectl and return what it prints; ClusterError with its own words when it fails."""
-    command = [str(tools.KUBECTL.path), f"--kubeconfig={kubeconfig}", *arguments]
+    # What kubectl remembers about a cluster goes with the cluster.
+    cache = f"--cache-dir={kubeconfig.parent / 'kubectl-cache'}"
+    command = [str(tools.KUBECTL.path), f"--kubeconfig={kubeconfig}", cache, *arguments]
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip()}")

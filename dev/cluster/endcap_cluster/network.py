@@ -56,8 +56,8 @@ def down(saved: Path) -> None:
     if shutil.which("iptables-save"):
         firewall.remove()
     shutil.rmtree(LEASES, ignore_errors=True)
-    for result in RESULTS.glob(f"{NAME}-*"):
-        result.unlink()
+    for result in _results():
+        result.unlink(missing_ok=True)
     if saved.exists():
         for name, value in json.loads(saved.read_text()).items():
             _sysctl(name).write_text(value)
@@ -65,6 +65,13 @@ def down(saved: Path) -> None:
 
 def exists() -> bool:
     return Path("/sys/class/net", BRIDGE).exists()
+
+
+def _results() -> list[Path]:
+    """What CNI remembers of pods that were not taken off the network one by one: by network and sandbox."""
+    found = list(RESULTS.glob(f"{NAME}-*"))
+    sandboxes = [result.name.split("-")[1] for result in found]
+    return found + [RESULTS / f"cni-loopback-{sandbox}-lo" for sandbox in sandboxes]
 
 
 def _sysctl(name: str) -> Path:

@@ -22,9 +22,12 @@ GRACE = {
     "kube-controller-manager": 1.0,
     "kube-apiserver": 2.0,
     "etcd": 2.0,
+    "containerd": 5.0,
 }
 CONTAINER_LINKS = Path("/var/log/containers")
-KUBELET = Path("/var/lib/kubelet")  # kubelet makes its device plugins' folder here whatever its root
+KUBELET = Path("/var/lib/kubelet")
+PLUGINS = KUBELET / "device-plugins"  # here, whatever root a kubelet is given
+SHARED = (CONTAINER_LINKS, Path("/run/containerd"), Path("/var/lib/cni"))
 
 
 def owner() -> Path | None:
@@ -44,7 +47,6 @@ def clean() -> None:
     _stop(layout, GRACE)
     cgroups.end_containers()
     containerd.end_shims(plan)
-    _stop(layout, {"containerd": 5.0})
     for directory in (layout.state, layout.run):
         mounts.unmount_below(directory)
     cgroups.remove()
@@ -57,7 +59,7 @@ def leftovers() -> list[str]:
     layout = Layout(state=owner() or FULL.state, run=RUN)
     alive = filter(processes.alive, processes.recorded(layout.pids))
     mounted = [*mounts.below(layout.state), *mounts.below(layout.run)]
-    files = (layout.state, layout.run, network.LEASES, CONTAINER_LINKS, KUBELET)
+    files = (layout.state, layout.run, network.LEASES, *SHARED, KUBELET)
     return [
         *(f"process {record.name} (pid {record.pid})" for record in alive),
         *(f"container shim (pid {pid})" for pid in containerd.shims(components.runtime(layout))),
@@ -81,7 +83,10 @@ def _remove_files(layout: Layout) -> None:
         if directory.exists():
             shutil.rmtree(directory)
     _remove_links_into(layout.state)
-    _remove_empty_tree(KUBELET)
+    if KUBELET.is_dir() and all(entry == PLUGINS for entry in KUBELET.iterdir()):
+        shutil.rmtree(KUBELET)
+    for top in SHARED:
+        _remove_empty_tree(top)
 
 
 def _remove_links_into(state: Path) -> None:
@@ -90,7 +95,6 @@ def _remove_links_into(state: Path) -> None:
         for link in CONTAINER_LINKS.iterdir():
             if link.is_symlink() and link.readlink().is_relative_to(state):
                 link.unlink()
-        _remove_empty_tree(CONTAINER_LINKS)
 
 
 def _remove_empty_tree(top: Path) -> None:

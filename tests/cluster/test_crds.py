@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The CRDs on a real API server: what it accepts, what it refuses, and in which words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_server import ApiServer
+from builders import changed, graph, intent, ranker, recaller
+from endcap_cluster import kubectl
+from endcap_cluster.errors import ClusterError
+from refusals import MEANING, SHAPE, Refusal
+
+from endcap_api.structural import structural_schema
+from endcap_api.v1alpha1.kinds import KINDS, Kind
+
+CRDS = Path(__file__).parents[2] / "crds"
+Kubectl = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def kube(api_server: ApiServer) -> Iterator[Kubectl]:
+    def run(*arguments: str, manifest: Any = None) -> str:
+        stdin = None if manifest is None else json.dumps(manifest)
+        return kubectl.run(api_server.kubeconfig, *arguments, stdin=stdin)
+
+    run("apply", "--server-side", f"--filename={CRDS}")
+    run("wait", "--for=condition=Established", f"--filename={CRDS}", "--timeout=30s")
+    run("get", "modeldeployments,inferencegraphs")
+    yield run
+    run("delete", "--ignore-not-found", f"--filename={CRDS}", "--timeout=30s")
+
+
+def dry_run(kube: Kubectl, manifest: dict[str, Any]) -> str:
+    """What `kubectl apply --dry-run=server` says; the refusal's words when it is one."""
+    try:
+        return kube("apply", "--dry-run=server", "--filename=-", manifest=manifest)
+    except ClusterError as error:
+        return f"refused: {error}"
+
+
+def test_the_api_server_finds_nothing_to_say_about_the_crds(kube: Kubectl) -> None:
+    for kind in KINDS.values():
+        conditions = json.loads(kube("get", "crd", kind.crd, "--output=json"))["status"]["conditions"]
+        states = {condition["type"]: condition["status"] for condition in conditions}
+        assert states["Established"] == "True"
+        assert states["NamesAccepted"] == "True"
+        assert "NonStructuralSchema" not in states
+
+
+@pytest.mark.parametrize(
+    "manifest", [ranker(), recaller(), intent(), graph()], ids=lambda m: m["metadata"]["name"]
+)
+def test_sound_resources_are_accepted(kube: Kubectl, manifest: dict[str, Any]) -> None:
+    assert "created (server dry run)" in dry_run(kube, manifest)
+
+
+@pytest.mark.parametrize("bad", SHAPE, ids=lambda bad: bad.name)
+def test_a_bad_shape_is_refused_by_field_and_remedy(kube: Kubectl, bad: Refusal) -> None:
+    answer = dry_run(kube, bad.manifest)
+    assert answer.startswith("refused: ")
+    assert bad.field in answer
+    assert bad.words in answer
+
+
+@pytest.mark.parametrize("bad", MEANING, ids=lambda bad: bad.name)
+def test_what_only_the_operator_can_judge_has_a_sound_shape(kube: Kubectl, bad: Refusal) -> None:
+    assert "created (server dry run)" in dry_run(kube, bad.manifest)
+
+
+@pytest.mark.parametrize("manifest", [ranker(), graph()], ids=lambda m: m["kind"])
+def test_the_defaults_of_the_api_server_are_those_of_the_models(
+    kube: Kubectl, manifest: dict[str, Any]
+) -> None:
+    stored = json.loads(
+        kube("create", "--dry-run=server", "--output=json", "--filename=-", manifest=manifest)
+    )
+    ours = KINDS[manifest["kind"]].spec.model_validate(manifest["spec"])
+    assert stored["spec"] == ours.dump()
+
+
+def paths(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Every field of a schema with its description."""
+    inner = schema.get("items") or schema.get("additionalProperties")
+    if inner:
+        yield from paths(inner, path)
+    for name, child in schema.get("properties", {}).items():
+        yield f"{path}.{name}", child["description"]
+        yield from paths(child, f"{path}.{name}")
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("part", ["spec", "status"])
+def test_kubectl_explains_every_field(kube: Kubectl, kind: Kind, part: str) -> None:
+    schema = structural_schema(getattr(kind, part))
+    parents = {path.rpartition(".")[0] for path, _ in paths(schema)}
+    told = {parent: squeezed(kube("explain", f"{kind.plural}.{part}{parent}")) for parent in sorted(parents)}
+    for path, description in paths(schema):
+        assert squeezed(description) in told[path.rpartition(".")[0]], path
+
+
+@pytest.fixture
+def applied(kube: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace with a model and a graph."""
+    namespace = f"crds-{abs(hash(request.node.name)) % 10**8}"
+    kube("create", "namespace", namespace)
+    kube("apply", f"--namespace={namespace}", "--filename=-", manifest=ranker())
+    kube("apply", f"--namespace={namespace}", "--filename=-", manifest=graph())
+    yield namespace
+    kube("delete", "endcap", "--all", f"--namespace={namespace}")
+
+
+def test_short_names_and_the_category_list_the_resources(kube: Kubectl, applied: str) -> None:
+    flags = (f"--namespace={applied}", "--output=name")
+    assert kube("get", "mdep", *flags).split() == ["modeldeployment.endcap.dev/basket-ranker"]
+    assert kube("get", "ig", *flags).split() == ["inferencegraph.endcap.dev/basket"]
+    assert len(kube("get", "endcap", *flags).split()) == 2
+
+
+def test_kubectl_get_has_the_columns(kube: Kubectl, applied: str) -> None:
+    models = kube("get", "mdep", f"--namespace={applied}").splitlines()
+    graphs = kube("get", "ig", f"--namespace={applied}", "--output=wide").splitlines()
+    assert models[0].split() == ["NAME", "FRAMEWORK", "VERSION", "READY", "REPLICAS", "REASON", "AGE"]
+    assert models[1].split()[:2] == ["basket-ranker", "lightgbm"]
+    assert graphs[0].split()[1:] == ["URL", "READY", "STEPS", "SERVING", "REASON", "MODELS", "MESSAGE", "AGE"]
+
+
+def test_a_model_can_be_scaled(kube: Kubectl, applied: str) -> None:
+    kube("scale", "mdep", "basket-ranker", "--replicas=3", f"--namespace={applied}")
+    read = ("get", "mdep", "basket-ranker", f"--namespace={applied}")
+    assert kube(*read, "--output=jsonpath={.spec.replicas.min}") == "3"
+    scale = json.loads(kube(*read, "--subresource=scale", "--output=json"))
+    assert scale["spec"]["replicas"] == 3
+
+
+def test_scaling_to_nothing_is_refused(kube: Kubectl, applied: str) -> None:
+    with pytest.raises(ClusterError, match="greater than or equal to 1"):
+        kube("scale", "mdep", "basket-ranker", "--replicas=0", f"--namespace={applied}")
+
+
+def test_status_is_a_subresource_of_its_own(kube: Kubectl, applied: str) -> None:
+    status = json.dumps({"status": {"version": "4", "readyReplicas": 1}})
+    patch = ("patch", "mdep", "basket-ranker", f"--namespace={applied}", "--type=merge", f"--patch={status}")
+    read = ("get", "mdep", "basket-ranker", f"--namespace={applied}", "--output=jsonpath={.status.version}")
+    kube(*patch)
+    assert kube(*read) == ""
+    kube(*patch, "--subresource=status")
+    assert kube(*read) == "4"
+
+
+def test_a_removed_field_takes_its_default_again(kube: Kubectl, applied: str) -> None:
+    read = ("get", "ig", "basket", f"--namespace={applied}", "--output=jsonpath={.spec.deadline}")
+    assert kube(*read) == "150ms"
+    without = changed(graph(), "spec.deadline", "1s")
+    del without["spec"]["deadline"]
+    kube("apply", f"--namespace={applied}", "--filename=-", manifest=without)
+    assert kube(*read) == "1s"
