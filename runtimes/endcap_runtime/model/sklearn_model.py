@@ -2,13 +2,11 @@
 """scikit-learn from skops files, whose types are checked before any is made; pickles only by explicit consent.
 
 A skops file of a few hundred bytes can ask for gigabytes, so it is first loaded in a child process with limits
-(`trial`): what kills the child never reaches the server.
+of memory and time: what kills the child never reaches the server.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,12 @@ import sklearn
 import skops.io
 
 from endcap_runtime.model.job import Matrix
+from endcap_runtime.model.trial import tried
 from endcap_runtime.termination import StartFailed
 
 _BINARY = ("negative", "positive")
+BASE_BYTES = 1024**3
+GROWTH = 20  # times the file, which is compressed
 _SKOPS_MAGIC = b"PK\x03\x04"
 
 # Types of scikit-learn that skops does not trust by itself; each only holds arrays and numbers.
@@ -81,7 +82,8 @@ def _load(path: Path, *, allow_pickle: bool) -> Any:
     with path.open("rb") as file:
         head = file.read(len(_SKOPS_MAGIC))
     if path.suffix == ".skops" and head == _SKOPS_MAGIC:
-        _try_in_child(path)
+        if why := tried(lambda: load_skops(path), BASE_BYTES + GROWTH * path.stat().st_size):
+            raise StartFailed("ModelLoadFailed", f"a trial load of {path.name} failed: {why}")
         return load_skops(path)
     if not allow_pickle:
         remedy = (
@@ -111,11 +113,3 @@ def load_skops(path: Path) -> Any:
     if unknown:
         raise StartFailed("ModelLoadFailed", f"{path.name} holds {min(unknown)}, a type that is not trusted")
     return estimator
-
-
-def _try_in_child(path: Path) -> None:
-    command = [sys.executable, "-m", "endcap_runtime.model.trial", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 our own module
-    if done.returncode:
-        why = done.stderr.strip().splitlines()[-1:] or ["it was killed"]
-        raise StartFailed("ModelLoadFailed", f"a trial load of {path.name} failed: {why[0][:500]}")

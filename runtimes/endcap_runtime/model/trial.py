@@ -1,37 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loads a skops file under limits of memory and time, in a process that may die of it."""
+"""Does something dangerous in a child process first, under limits of memory and time: the child may die of it.
+
+The child is a fork, so that libraries are not imported twice; the server has neither threads nor a loop yet.
+"""
 
 from __future__ import annotations
 
+import os
 import resource
-import sys
-from pathlib import Path
+import signal
+from collections.abc import Callable
+from typing import NoReturn
 
-BASE_BYTES = 1024**3
+from endcap_runtime.termination import StartFailed
+
 SECONDS = 60
-GROWTH = 20
+_MOST_MESSAGE = 4096
 
 
-def limit(path: Path) -> None:
-    """Private memory: room for the libraries, and twenty times the file, which is compressed."""
-    most = BASE_BYTES + GROWTH * path.stat().st_size
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+def tried(work: Callable[[], object], most_bytes: int) -> str | None:
+    """Why `work` fails, or None; it may take `most_bytes` of private memory more than the process has already."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _work(work, most_bytes, writer)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        message = pipe.read(_MOST_MESSAGE).decode(errors="replace")
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status == 0:
+        return None
+    return message or f"it ended by {signal.Signals(-status).name if status < 0 else f'exit code {status}'}"
 
 
-def main() -> None:
-    from endcap_runtime.model.sklearn_model import load_skops  # noqa: PLC0415 imported before the limits count
-    from endcap_runtime.termination import StartFailed  # noqa: PLC0415
-
-    path = Path(sys.argv[1])
-    limit(path)
+def _work(work: Callable[[], object], most_bytes: int, writer: int) -> NoReturn:
     try:
-        load_skops(path)
+        _limit(resource.RLIMIT_DATA, _private_bytes() + most_bytes)
+        _limit(resource.RLIMIT_CPU, SECONDS)
+        work()
     except StartFailed as failed:
-        sys.exit(failed.message)
-    except MemoryError:
-        sys.exit("it needs more memory than a file of its size may")
+        os.write(writer, failed.message.encode()[:_MOST_MESSAGE])
+    except BaseException as error:  # noqa: BLE001 the child ends here, whatever it was
+        os.write(writer, f"{type(error).__name__}".encode())
+    else:
+        os._exit(0)
+    os._exit(1)
 
 
-if __name__ == "__main__":
-    main()
+def _limit(kind: int, most: int) -> None:
+    resource.setrlimit(kind, (most, most))
+
+
+def _private_bytes() -> int:
+    """What RLIMIT_DATA counts, of this process: the sixth number of statm, in pages."""
+    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 a Path would do no more
+        return int(statm.read().split()[5]) * resource.getpagesize()

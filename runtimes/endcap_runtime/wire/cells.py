@@ -35,7 +35,14 @@ class Kind(NamedTuple):
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and _finite(value)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _is_integer(value: Any) -> bool:
@@ -116,7 +123,7 @@ def _wrong_list(name: str, kind: Kind, row: int, cell: Any) -> CellError | None:
 
 def _wrong(kind: Kind, value: Any) -> str:
     given = (
-        "a number that is not finite" if type(value) is float and not math.isfinite(value) else _name(value)
+        "a number that is not finite" if type(value) in (int, float) and not _finite(value) else _name(value)
     )
     if type(value) is int and kind.dtype is np.int64:
         given = "one that is larger"

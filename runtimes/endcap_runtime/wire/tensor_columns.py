@@ -36,7 +36,7 @@ def metadata_of(column: Column) -> dict[str, Any]:
 def columns_from(schema: Sequence[Column], tensors: Sequence[Tensor]) -> Columns:
     """Typed columns in the schema's order; raises InvalidColumns that names each wrong column."""
     if (one := _one_matrix(schema, tensors)) is not None:
-        return {column.name: _scalar(column, _named(column, one)) for column in schema}
+        return {column.name: _scalar(column, _one_column(one, index)) for index, column in enumerate(schema)}
     given = {tensor.name: tensor for tensor in tensors}
     ragged = {c.name + LENGTHS for c in schema if c.items is not None} & given.keys()
     check_names(schema, {name: tensor for name, tensor in given.items() if name not in ragged})
@@ -55,7 +55,7 @@ def matrix_from(schema: Sequence[Column], tensors: Sequence[Tensor]) -> NDArray[
 
 def _one_matrix(schema: Sequence[Column], tensors: Sequence[Tensor]) -> Tensor | None:
     """The only tensor, where it holds every column of a schema of numbers side by side."""
-    if len(tensors) != 1 or not all(column.type in ("number", "integer") for column in schema):
+    if len(tensors) != 1 or any(column.type != "number" for column in schema):
         return None
     tensor = tensors[0]
     named = len(schema) == 1 and tensor.name == schema[0].name
@@ -63,8 +63,8 @@ def _one_matrix(schema: Sequence[Column], tensors: Sequence[Tensor]) -> Tensor |
     return tensor if fits and not named else None
 
 
-def _named(column: Column, matrix: Tensor) -> Tensor:
-    return matrix._replace(name=column.name, shape=matrix.shape[:1])
+def _one_column(matrix: Tensor, index: int) -> Tensor:
+    return matrix._replace(shape=matrix.shape[:1], data=matrix.data[:, index])
 
 
 def _column(column: Column, tensor: Tensor, lengths: Tensor | None) -> Values:
