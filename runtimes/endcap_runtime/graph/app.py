@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine's ASGI app: one path that recommends, a few pages, and strict about both.
+
+A path is compared whole and undecoded, so that a proxy before us and we read it alike. A request keeps the pipeline
+that it began with, so a reload changes nothing under it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from time import monotonic
+
+import orjson
+from prometheus_client import CollectorRegistry
+
+from endcap_runtime.asgi import (
+    Headers,
+    Receive,
+    Response,
+    Scope,
+    Send,
+    headers_of,
+    read_body,
+    refuse_media_type,
+    refuse_method,
+    request_id,
+    respond,
+)
+from endcap_runtime.graph.attended import Left, attended
+from endcap_runtime.graph.execute import execute
+from endcap_runtime.graph.failures import NoAnswer
+from endcap_runtime.graph.metrics import GraphMetrics
+from endcap_runtime.graph.query import Query
+from endcap_runtime.graph.serving import Served, Serving
+from endcap_runtime.graph.upstream import Call
+from endcap_runtime.observability import logs
+from endcap_runtime.observability.metrics import exposition
+from endcap_runtime.problems import CLOSE, MEDIA_TYPE, RETRY_SOON, FieldError, Problem
+from endcap_runtime.server import Lifecycle
+
+log = logging.getLogger("endcap.graph")
+
+# Longest time for a body to arrive; a request that is still being read takes no place among those that run.
+_BODY_SECONDS = 10.0
+_CLIENT_LEFT = 499
+_NOTHING_HERE = "There is nothing at this path."
+_STARTING = "No revision of the graph is loaded yet: GET /-/revision says why."
+
+Page = Callable[[], Response]
+
+
+class GraphApp:
+    """Recommends, and shows what it serves. Requests in flight are counted against the graph's own limit."""
+
+    def __init__(
+        self, serving: Serving, metrics: GraphMetrics, registry: CollectorRegistry, lifecycle: Lifecycle
+    ) -> None:
+        self._serving, self._metrics, self._lifecycle = serving, metrics, lifecycle
+        self._in_flight = 0
+        self._pages: Mapping[bytes, Page] = {
+            b"/livez": lambda: Response(200, b'{"live":true}'),
+            b"/readyz": self._ready,
+            b"/metrics": lambda: exposition(registry),
+            b"/-/revision": serving.report,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one HTTP request, whatever happens to it."""
+        served = self._serving.served
+        if served is not None and scope["raw_path"] == served.path:
+            await self._recommend(served, scope, receive, send)
+            return
+        known = b""
+        try:
+            headers = headers_of(scope)
+            known = request_id(headers)
+            response = self._page(served, scope)
+        except Problem as problem:
+            response = _refusal(problem)
+        await self._send(send, response, known or request_id({}))
+
+    def _page(self, served: Served | None, scope: Scope) -> Response:
+        path = scope["raw_path"]
+        if page := self._pages.get(path):
+            refuse_method(scope, "GET")
+            return page()
+        if served is None:
+            raise Problem(503, _STARTING, (), RETRY_SOON)
+        if (shown := served.pages.get(path)) is None:
+            raise Problem(404, _NOTHING_HERE)
+        refuse_method(scope, "GET")
+        return shown
+
+    def _ready(self) -> Response:
+        ready = self._lifecycle.ready
+        return Response(200 if ready else 503, orjson.dumps({"ready": ready}))
+
+    async def _recommend(self, served: Served, scope: Scope, receive: Receive, send: Send) -> None:
+        started = monotonic()
+        known = b""
+        try:
+            headers = headers_of(scope)
+            known = request_id(headers)
+            logs.request_id.set(known.decode())
+            response = await self._recommendation(served, scope, receive, headers, known, started)
+        except Problem as problem:
+            response = _refusal(problem)
+        except NoAnswer as nothing:
+            response = _refusal(_unanswered(nothing))
+        except Left:
+            served.requests.seen(_CLIENT_LEFT, monotonic() - started)
+            return
+        except Exception:
+            log.exception("The engine failed")
+            response = _refusal(Problem(500, "The engine failed; its log has the request's id."))
+        served.requests.seen(response.status, monotonic() - started)
+        await self._send(send, response, known or request_id({}), served.revision)
+
+    async def _recommendation(
+        self, served: Served, scope: Scope, receive: Receive, headers: Headers, known: bytes, started: float
+    ) -> Response:
+        refuse_method(scope, "POST")
+        refuse_media_type(headers, b"application/json")
+        explain = _explain(scope["query_string"])
+        limits, pipeline = served.pipeline.config.spec.limits, served.pipeline
+        body = await _read(receive, headers, limits.body_bytes)
+        if self._in_flight >= limits.concurrency:
+            raise Problem(503, "The graph has as many requests as it may: try again in a second.", (), RETRY_SOON)
+        self._in_flight += 1
+        try:
+            checked = pipeline.request.read(body)
+            trace = headers.get(b"traceparent")
+            call = Call(started + pipeline.deadline, known.decode(), trace.decode("latin-1") if trace else None)
+            query = Query(checked.values, checked.keys, pipeline.catalogue, call, explain)
+            done = await attended(execute(pipeline, query), receive)
+            return _answer(served, done, started)
+        finally:
+            self._in_flight -= 1
+
+    async def _send(self, send: Send, response: Response, known: bytes, *more: tuple[bytes, bytes]) -> None:
+        closing = (CLOSE,) if self._lifecycle.draining and CLOSE not in response.headers else ()
+        await respond(send, response, (b"x-request-id", known), *more, *closing)
+
+
+async def _read(receive: Receive, headers: Headers, limit: int) -> bytes:
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await read_body(receive, headers, limit)
+    except TimeoutError:
+        raise Problem(408, f"The body did not arrive within {_BODY_SECONDS:g} s.", (), CLOSE) from None
+
+
+def _explain(query_string: bytes) -> bool:
+    """The one query parameter that there is. Raises Problem 422 for any other."""
+    if not query_string:
+        return False
+    if query_string in (b"explain=true", b"explain=false"):
+        return query_string == b"explain=true"
+    name = query_string.split(b"=", 1)[0][:64].decode("latin-1")
+    error = FieldError(name, "is not a query parameter here: only explain=true is")
+    raise Problem(422, "The query string does not fit.", [error])
+
+
+def _answer(served: Served, query: Query, started: float) -> Response:
+    form = served.pipeline.answer
+    body = form.body(query, (monotonic() - started) * 1000)
+    by = ",".join(f"{step}={model}" for step, model in body["served_by"].items())
+    return Response(200, orjson.dumps(body), headers=((b"endcap-served-by", by.encode()),))
+
+
+def _refusal(problem: Problem) -> Response:
+    return Response(problem.status, problem.body(), MEDIA_TYPE, problem.headers)
+
+
+def _unanswered(nothing: NoAnswer) -> Problem:
+    errors = [FieldError(step, reason) for step, reason in nothing.failures]
+    return Problem(503, f"No answer without these steps: {nothing}", errors, RETRY_SOON)

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A graph is compiled once: every choice that its resource makes is made here, and none when a request comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from endcap_api.expressions import ExpressionError
+from endcap_api.graph_checks import check_graph, missing_models
+from endcap_api.runtime_config import GraphConfig
+from endcap_api.v1alpha1.base import milliseconds
+from endcap_api.v1alpha1.steps import Step as StepSpec
+from endcap_runtime.graph.answer import RESERVED, AnswerForm, answer_form
+from endcap_runtime.graph.building import Builder, Built, Surroundings
+from endcap_runtime.graph.catalogue import Catalogue
+from endcap_runtime.graph.dag import Node
+from endcap_runtime.graph.failures import InvalidSpec
+from endcap_runtime.graph.fallback import FALLBACK, Ladder
+from endcap_runtime.graph.metrics import GraphMetrics
+from endcap_runtime.graph.reads import Forming
+from endcap_runtime.graph.request import RequestSchema
+from endcap_runtime.graph.steps.merge import MERGE, MergeStep
+from endcap_runtime.graph.steps.select import SelectStep
+from endcap_runtime.graph.wrappers import deadline, fail_open, needing, timed
+
+BESIDE = ("model", "recall")
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A graph that is ready to answer. Immutable; a request keeps the one that it began with.
+
+    deadline: seconds from the head of a request to its answer.
+    """
+
+    config: GraphConfig
+    revision: str
+    catalogue: Catalogue
+    request: RequestSchema
+    nodes: Sequence[Node]
+    select: SelectStep
+    ladder: Ladder
+    answer: AnswerForm
+    deadline: float
+
+
+def compile_graph(config: GraphConfig, around: Surroundings) -> Pipeline:
+    """Raises InvalidSpec with every problem of the graph, each naming the field and the remedy."""
+    problems = list(_problems(config))
+    if problems:
+        raise InvalidSpec("; ".join(problems))
+    try:
+        return _pipeline(config, around)
+    except ExpressionError as error:
+        raise InvalidSpec(str(error)) from None
+
+
+def _problems(config: GraphConfig) -> Iterator[str]:
+    for name in missing_models(config.spec, config.models):
+        yield f"spec: there is no ModelDeployment {name}: create it, or name another"
+    for problem in check_graph(config.spec, config.models):
+        yield str(problem)
+    for index, step in enumerate(config.spec.steps):
+        if step.name in (MERGE, FALLBACK) or (step.model and step.name in RESERVED):
+            yield f"spec.steps[{index}].name: {step.name} is a word of the answer: rename the step"
+
+
+def _pipeline(config: GraphConfig, around: Surroundings) -> Pipeline:
+    builder = Builder(config, around)
+    filters = builder.filters()
+    empty = any(rung.empty for rung in config.spec.fallback or ())
+    ladder = Ladder(tuple(builder.rungs()), [each.step for each in filters], empty)
+    built = builder.steps(filters, ladder)
+    select = built[-1].step
+    return Pipeline(
+        config=config,
+        revision=config.revision,
+        catalogue=around.catalogue,
+        request=RequestSchema(config.spec.api.request, around.catalogue),
+        nodes=tuple(_nodes(config, built, around.metrics)),
+        select=select,
+        ladder=ladder,
+        answer=answer_form(config, around.metrics),
+        deadline=milliseconds(config.spec.deadline) / 1000,
+    )
+
+
+def _nodes(config: GraphConfig, built: Sequence[Built], metrics: GraphMetrics) -> Iterator[Node]:
+    """Steps beside each other first, then the merge of what was recalled, then the candidates' steps."""
+    forming = Forming.of(config.spec.steps)
+    recalls = tuple(forming.recalls.values())
+    *before, last = [each for each in built if each.spec.kind not in BESIDE]
+    for each in built:
+        if each.spec.kind in BESIDE:
+            yield _node(config, each, forming.models_read(each.reads), metrics)
+    merge = timed(MergeStep(recalls), metrics.of_step(config.name, MERGE))
+    yield Node(merge, recalls, beside=False)
+    for each in before:
+        yield _node(config, each, forming.models_read(each.reads), metrics)
+    # The answer shows what the model steps said, so it waits for all of them.
+    yield _node(config, last, tuple(forming.models.values()), metrics)
+
+
+def _node(config: GraphConfig, built: Built, needs: tuple[str, ...], metrics: GraphMetrics) -> Node:
+    spec, step = built.spec, built.step
+    if recalls := Forming.of(config.spec.steps).recalls_read(built.reads):
+        step = needing(step, recalls)
+    if spec.timeout:
+        step = deadline(step, milliseconds(spec.timeout) / 1000)
+    step = timed(step, metrics.of_step(config.name, spec.name))
+    if spec.failure != "fail":
+        step = fail_open(step)
+    return Node(step, needs, spec.kind in BESIDE)
+
+

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hot reload: the mounted directory is watched, and a new revision takes over between two requests.
+
+It is compiled beside the one in use, which serves on until the new one is ready, and for good when the new one is
+refused. A pod that starts with a bad revision serves the last good one that the operator left beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+
+from endcap_runtime.graph.loading import Refused
+from endcap_runtime.graph.serving import Rejected, Served, Serving
+from endcap_runtime.server import Lifecycle
+
+log = logging.getLogger("endcap.graph")
+
+WANTED = "graph.json"
+LAST_GOOD = "last-good.json"
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+
+
+class Load(Protocol):
+    """Blocks; raises Refused."""
+
+    def __call__(self, text: bytes) -> Served: ...
+
+
+@dataclass(slots=True)
+class _Retry:
+    """When a refusal that may pass is tried again; pauses double."""
+
+    pause: float = _FIRST_PAUSE
+    at: float = float("inf")
+
+    def later(self) -> None:
+        self.at = monotonic() + self.pause
+        self.pause = min(self.pause * 2, _LONGEST_PAUSE)
+
+
+class Configuration:
+    """Keeps `serving` at the revision that `directory` holds; `poll` is in seconds."""
+
+    def __init__(
+        self, directory: Path, load: Load, serving: Serving, lifecycle: Lifecycle, poll: float = 0.2
+    ) -> None:
+        self._directory, self._load = directory, load
+        self._serving, self._lifecycle, self._poll = serving, lifecycle, poll
+        self._retry = _Retry()
+
+    async def follow(self) -> None:
+        """Runs until it is cancelled. A change that comes while a revision loads supersedes it."""
+        seen: object = None
+        taking: asyncio.Task[None] | None = None
+        try:
+            while True:
+                now = self._signature()
+                if now != seen:
+                    self._retry = _Retry()
+                if now != seen or monotonic() >= self._retry.at:
+                    seen, self._retry.at = now, float("inf")
+                    if taking is not None:
+                        taking.cancel()
+                    taking = asyncio.create_task(self._take())
+                await asyncio.sleep(self._poll)
+        finally:
+            if taking is not None:
+                taking.cancel()
+
+    def _signature(self) -> object:
+        """What changes when the kubelet swaps the mounted directory, or somebody writes the file."""
+        link, file = self._directory / "..data", self._directory / WANTED
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            return None
+        target = link.readlink() if link.is_symlink() else None
+        return target, status.st_mtime_ns, status.st_size, status.st_ino
+
+    async def _take(self) -> None:
+        try:
+            self._accept(await self._loaded(WANTED))
+            self._serving.rejected = None
+        except Refused as refused:
+            self._refuse(refused)
+            if self._serving.served is None:
+                await self._start_with_last_good()
+        except Exception:
+            # A fault of ours must not end the watch: the next revision may be the remedy.
+            log.exception("The configuration could not be read")
+
+    async def _loaded(self, name: str) -> Served:
+        text = await asyncio.to_thread((self._directory / name).read_bytes)
+        return await asyncio.to_thread(self._load, text)
+
+    def _accept(self, served: Served) -> None:
+        first = self._serving.served is None
+        self._serving.served = served
+        self._lifecycle.loaded = True
+        if first:
+            gc.collect()
+            gc.freeze()  # the catalogue lives as long as the process: no collection needs to walk it
+        log.info("Serving", extra={"revision": served.pipeline.revision})
+
+    def _refuse(self, refused: Refused) -> None:
+        rejected = refused.rejected
+        self._serving.rejected = rejected
+        log.error("Revision refused", extra=rejected._asdict())
+        if refused.passing:
+            self._retry.later()
+
+    async def _start_with_last_good(self) -> None:
+        if not (self._directory / LAST_GOOD).exists():
+            return
+        try:
+            self._accept(await self._loaded(LAST_GOOD))
+        except Refused as refused:
+            log.error("The last good revision is refused too", extra=refused.rejected._asdict())  # noqa: TRY400
+            if refused.passing:
+                self._retry.later()

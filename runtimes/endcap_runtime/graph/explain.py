@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`?explain=true`: what each step did with this request, for whoever tunes the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from endcap_api.runtime_config import GraphConfig
+from endcap_api.v1alpha1.steps import Step
+from endcap_runtime.graph.fallback import FALLBACK
+from endcap_runtime.graph.query import Note, Query
+from endcap_runtime.graph.steps.merge import MERGE
+
+# Products that are named for each rule; the counts are always whole.
+_NAMED = 20
+
+
+def rules(config: GraphConfig) -> dict[str, str]:
+    """What each step does in the words of the resource, by its name, in the order in which they take effect."""
+    steps = config.spec.steps
+    beside = {step.name: _rule(step) for step in steps if step.kind in ("model", "recall")}
+    rest = {step.name: _rule(step) for step in steps if step.name not in beside}
+    return {**beside, MERGE: "distinct candidates by reciprocal rank fusion", **rest, FALLBACK: _ladder(config)}
+
+
+def _rule(step: Step) -> str:
+    if step.filter:
+        return f"keep {step.filter.keep}" if step.filter.keep else f"drop {step.filter.drop}"
+    if step.limit:
+        return f"at most {step.limit.max} per {step.limit.per}"
+    if step.recall:
+        return f"at most {step.recall.top} from {step.recall.model}"
+    if step.rank:
+        return f"by {step.rank.by or step.rank.model}"
+    return f"first {step.select.count}" if step.select else f"ask {step.model_name}"
+
+
+def _ladder(config: GraphConfig) -> str:
+    rungs = config.spec.fallback or ()
+    names = [rung.model or (f"catalogue by {rung.catalogue.order_by}" if rung.catalogue else "empty") for rung in rungs]
+    return f"first of {', '.join(names)}"
+
+
+def explanation(query: Query, rule_of: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A line for each step that ran."""
+    notes = query.notes
+    return [{"step": name, **_line(query, notes[name], rule)} for name, rule in rule_of.items() if name in notes]
+
+
+def _line(query: Query, note: Note, rule: str) -> dict[str, Any]:
+    removed = None if note.candidates_in is None or note.kept is None else note.candidates_in - note.kept
+    line = {
+        "rule": rule,
+        "candidates_in": note.candidates_in,
+        "kept": note.kept,
+        "removed": removed,
+        "removed_products": _names(query, note.removed),
+        "model": note.model,
+        "failure": note.failure,
+        "ms": round(note.ms, 3),
+    }
+    return {key: value for key, value in line.items() if value is not None}
+
+
+def _names(query: Query, removed: list[int] | None) -> list[str] | None:
+    if removed is None:
+        return None
+    return query.catalogue.names(np.array(removed[:_NAMED], dtype=np.int32))

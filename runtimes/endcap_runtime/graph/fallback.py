@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ladder below the steps: what is answered when they cannot, and what fills an answer that is too short.
+
+The filters hold for whatever comes from here. A filter that cannot run fails the rung: an item that nobody checked
+is worse than one item less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap_runtime.graph.candidates import Candidates, Recalled
+from endcap_runtime.graph.failures import NoAnswer, StepFailed
+from endcap_runtime.graph.query import Note, Query
+from endcap_runtime.graph.steps.filter import FilterStep
+from endcap_runtime.graph.steps.recall import Source
+
+FALLBACK = "fallback"
+NOBODY = Candidates.merge([])
+_BATCH = 1000
+
+
+class Rung(Protocol):
+    """Candidates that need nothing of the steps, in batches, best first; asking raises StepFailed.
+
+    name: a model's, or `catalogue`. bit: its place among all sources of candidates.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def bit(self) -> int: ...
+
+    async def batches(self, query: Query) -> Iterable[Candidates]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRung:
+    """A recall model whose inputs are fields of the request."""
+
+    source: Source
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def bit(self) -> int:
+        return self.source.bit
+
+    async def batches(self, query: Query) -> Iterable[Candidates]:
+        found, prediction = await self.source.recall(query)
+        _note(query).model = prediction.model
+        return (Candidates.merge([found]),)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueRung:
+    """All items by a column, int32 [items], best first; the first batch serves most requests."""
+
+    bit: int
+    ordered: NDArray[np.int32]
+    version: str
+    name: str = "catalogue"
+
+    async def batches(self, query: Query) -> Iterable[Candidates]:
+        _note(query).model = self.version
+        return self._split()
+
+    def _split(self) -> Iterator[Candidates]:
+        for rows in (self.ordered[:_BATCH], self.ordered[_BATCH:]):
+            yield Candidates.merge([Recalled(self.name, self.bit, rows, {})])
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The rungs in order and the filters that hold on each; `empty` says whether an empty list is the last."""
+
+    rungs: Sequence[Rung]
+    filters: Sequence[FilterStep]
+    empty: bool
+
+    async def answer(self, query: Query, wanted: int) -> Query:
+        """Answers from the first rung that has something. Raises NoAnswer when none could even be asked."""
+        asked = self.empty
+        for rung in self.rungs:
+            try:
+                found = await self._extended(NOBODY, rung, query, wanted)
+            except StepFailed as failed:
+                _blame(query, rung.name, failed.reason)
+                continue
+            asked = True
+            if found:
+                return query.of(found)
+        if asked:
+            return query.of(NOBODY)
+        raise NoAnswer([(name, note.failure) for name, note in query.notes.items() if note.failure])
+
+    async def fill(self, query: Query, candidates: Candidates, wanted: int) -> Candidates:
+        """The candidates and, behind them, what the rungs have, until `wanted` are there."""
+        for rung in self.rungs:
+            if len(candidates) >= wanted:
+                break
+            try:
+                candidates = await self._extended(candidates, rung, query, wanted)
+            except StepFailed as failed:
+                _blame(query, rung.name, failed.reason)
+        return candidates
+
+    async def _extended(self, before: Candidates, rung: Rung, query: Query, wanted: int) -> Candidates:
+        for batch in await rung.batches(query):
+            before = before.followed_by(self.passing(query, batch))
+            if len(before) >= wanted:
+                break
+        return first(before, wanted)
+
+    def passing(self, query: Query, candidates: Candidates) -> Candidates:
+        """What the filters let through. Raises StepFailed when one of them cannot say."""
+        for step in self.filters:
+            candidates = step.passing(query, candidates)
+        return candidates
+
+
+def first(candidates: Candidates, count: int) -> Candidates:
+    return candidates if len(candidates) <= count else candidates.take(np.arange(count))
+
+
+def _note(query: Query) -> Note:
+    return query.notes.setdefault(FALLBACK, Note())
+
+
+def _blame(query: Query, rung: str, reason: str) -> None:
+    note = _note(query)
+    before = f"{note.failure}; " if note.failure else ""
+    note.failure = f"{before}{rung}: {reason}"

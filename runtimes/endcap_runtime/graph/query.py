@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One request on its way through the steps.
+
+What steps add is keyed by the step, so steps that run together share it without a merge; candidates go from one
+step to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from endcap_runtime.graph.candidates import Candidates, Recalled
+from endcap_runtime.graph.catalogue import Catalogue
+from endcap_runtime.graph.expressions import Scope
+from endcap_runtime.graph.failures import Kind
+from endcap_runtime.graph.upstream import Call
+
+
+@dataclass(slots=True)
+class Note:
+    """What a step did: what `degraded`, `served_by`, `explain` and the metrics tell of it.
+
+    `removed` are catalogue rows, kept only when the request asks for an explanation; `ms` is wall time.
+    """
+
+    candidates_in: int | None = None
+    kept: int | None = None
+    removed: list[int] | None = None
+    ms: float = 0.0
+    model: str | None = None
+    failure: str | None = None
+    kind: Kind | None = None
+
+
+@dataclass(slots=True)
+class Query:
+    """values: request fields and outputs of model steps by dotted name (products by display name).
+    keys: the product fields among them as the keys that models know.
+    candidates: what is left, best first. whole: what there was before the first limit, for back-fill.
+    """
+
+    values: dict[str, object]
+    keys: Mapping[str, object]
+    catalogue: Catalogue
+    call: Call
+    explain: bool = False
+    recalled: dict[str, Recalled] = field(default_factory=dict)
+    notes: dict[str, Note] = field(default_factory=dict)
+    candidates: Candidates | None = None
+    whole: Candidates | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """What an expression can read now."""
+        return Scope(self.values, self.catalogue, self.candidates, self.call.deadline)
+
+    def within(self, call: Call) -> Query:
+        """The same request under another deadline; what steps add is shared."""
+        forked = copy(self)
+        forked.call = call
+        return forked
+
+    def of(self, candidates: Candidates) -> Query:
+        """The same request with other candidates."""
+        forked = copy(self)
+        forked.candidates = candidates
+        return forked
+
+
+class Step(Protocol):
+    """An async callable from query to query; wrappers take one and return one.
+
+    `name` is the label in answers, metrics and logs. Raises StepFailed and nothing else.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    async def __call__(self, query: Query) -> Query: ...

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a product is recommended, in words: the template of the step that placed it best, filled with its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from endcap_api.graph_checks import PLACEHOLDER
+from endcap_api.v1alpha1.values import Column
+from endcap_runtime.graph.candidates import Candidates
+from endcap_runtime.graph.catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A place in a template: a column of the candidates, and whether it holds rows of the catalogue."""
+
+    column: str
+    product: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Literal texts with blanks between them: one text more than there are blanks."""
+
+    texts: Sequence[str]
+    blanks: Sequence[Blank]
+
+    def __call__(self, candidates: Candidates, place: int, catalogue: Catalogue) -> str:
+        words = [self.texts[0]]
+        for blank, text in zip(self.blanks, self.texts[1:], strict=True):
+            value = candidates.columns[blank.column][place]
+            words.append(catalogue.names(value[None])[0] if blank.product else readable(value.item()))
+            words.append(text)
+        return "".join(words)
+
+
+def placeholders(template: str | None) -> frozenset[str]:
+    return frozenset(PLACEHOLDER.findall(template or ""))
+
+
+def compile_reason(template: str, identifier: str, outputs: Mapping[str, Column]) -> Reason:
+    """`Bought together with {because}` over the columns `<identifier>.<output>`."""
+    pieces = PLACEHOLDER.split(template)
+    blanks = [Blank(f"{identifier}.{name}", _is_product(outputs[name])) for name in pieces[1::2]]
+    return Reason(pieces[::2], blanks)
+
+
+def fixed(text: str) -> Reason:
+    return Reason((text,), ())
+
+
+def _is_product(column: Column) -> bool:
+    return column.items is not None and column.items.type == "product"
+
+
+def readable(value: Any) -> str:
+    """Numbers as a person writes them: 1,204 and 0.62 and 3.5, never 0.6184210526315789."""
+    if isinstance(value, float) and not value.is_integer():
+        digits = 0 if abs(value) >= 100 else 2
+        shown = f"{value:,.{digits}f}" if abs(value) >= 1 else f"{value:.2g}"
+        return shown.rstrip("0").rstrip(".") if "." in shown and "e" not in shown else shown
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{int(value):,}"
+    return str(value)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the graph server together: configuration, engine, front, BentoML."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from endcap_runtime import bento
+from endcap_runtime.artefacts import Policy
+from endcap_runtime.asgi import App, Receive, Scope, Send
+from endcap_runtime.graph.app import GraphApp
+from endcap_runtime.graph.configuration import Configuration
+from endcap_runtime.graph.loading import Loader
+from endcap_runtime.graph.metrics import GraphMetrics
+from endcap_runtime.graph.serving import Serving
+from endcap_runtime.graph.upstream import Models
+from endcap_runtime.observability.metrics import registry
+from endcap_runtime.server import Lifecycle
+
+# What BentoML answers itself; everything else is the engine's.
+_NATIVE = (b"/healthz", b"/schema.json")
+
+
+class Built(NamedTuple):
+    """An ASGI app that is ready to be served; it follows its configuration while it runs."""
+
+    app: App
+    lifecycle: Lifecycle
+    serving: Serving
+
+
+def build(environ: Mapping[str, str]) -> Built:
+    """Reads the environment of docs/contracts.md; nothing is loaded before the app starts."""
+    lifecycle, serving, counted = Lifecycle(), Serving(), registry()
+    metrics, models = GraphMetrics(counted), Models()
+    loader = Loader(_policy(environ), models, metrics)
+    directory = Path(environ.get("ENDCAP_GRAPH_DIR", "/etc/endcap/graph"))
+    configuration = Configuration(directory, loader.load, serving, lifecycle)
+    engine = GraphApp(serving, metrics, counted, lifecycle)
+
+    def front(native: App, _submit: bento.Submit | None) -> App:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and scope["raw_path"] not in _NATIVE:
+                await engine(scope, receive, send)
+            elif scope["type"] == "lifespan":
+                async with _following(configuration, models):
+                    await native(scope, receive, send)
+            else:
+                await native(scope, receive, send)
+
+        return app
+
+    return Built(bento.service("graph", front, lambda: lifecycle.ready).to_asgi(), lifecycle, serving)
+
+
+@asynccontextmanager
+async def _following(configuration: Configuration, models: Models) -> AsyncIterator[None]:
+    following = asyncio.create_task(configuration.follow())
+    try:
+        yield
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        await models.aclose()
+
+
+def _policy(environ: Mapping[str, str]) -> Policy:
+    """One attempt a fetch: a newer revision must not wait behind the retries of an older one."""
+    policy = Policy.from_environment(environ)
+    return replace(policy, limits=replace(policy.limits, attempts=1))

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks a model for candidates. The models of several recall steps are asked together and merged afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from endcap_api.v1alpha1.values import Column
+from endcap_runtime.graph.candidates import Recalled, Values
+from endcap_runtime.graph.catalogue import Catalogue
+from endcap_runtime.graph.query import Query
+from endcap_runtime.graph.steps.calls import CalledModel
+from endcap_runtime.graph.steps.expression import Reading
+from endcap_runtime.graph.steps.inputs import Inputs
+from endcap_runtime.graph.upstream import Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model that recalls.
+
+    identifier: what its columns are called by in expressions. bit: its place among all sources. item: the output
+    with the keys of the items. columns: the other outputs that something reads. top: most candidates taken.
+    """
+
+    name: str
+    identifier: str
+    bit: int
+    called: CalledModel
+    inputs: Inputs
+    item: str
+    columns: Sequence[Column]
+    top: int
+    catalogue: Catalogue
+
+    async def recall(self, query: Query) -> tuple[Recalled, Prediction]:
+        """What the model found; an item that the catalogue does not know has row -1. Raises StepFailed."""
+        with Reading(self.name):
+            columns = self.inputs.once(query, query.scope)
+        prediction = await self.called.predict(columns, 1, query)
+        return self._recalled(prediction), prediction
+
+    def _recalled(self, prediction: Prediction) -> Recalled:
+        rows = self.catalogue.rows_of(prediction.columns[self.item][0][: self.top])
+        columns = {column.name: self._column(prediction, column) for column in self.columns}
+        return Recalled(self.identifier, self.bit, rows, columns)
+
+    def _column(self, prediction: Prediction, column: Column) -> Values:
+        values = prediction.columns[column.name][0][: self.top]
+        if column.items is not None and column.items.type == "product":
+            return self.catalogue.rows_of(values)
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class RecallStep:
+    """A recall step of the graph: notes what it found under its name."""
+
+    source: Source
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    async def __call__(self, query: Query) -> Query:
+        found, prediction = await self.source.recall(query)
+        note = query.notes[self.name]
+        note.model = prediction.model
+        note.kept = len(found.rows)
+        query.recalled[self.name] = found
+        return query
+
+

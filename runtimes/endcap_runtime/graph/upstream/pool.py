@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The connections to one origin.
+
+Idle ones are taken in turn, oldest use first, so that all replicas behind a Service share even sequential calls; each has
+a maximum age, so that new replicas get their part. There are at most as many as there are calls at once, which the graph's
+own concurrency limit bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from typing import NamedTuple
+
+from endcap_runtime.graph.upstream.connection import Connection
+
+
+class Origin(NamedTuple):
+    """Where a model server listens."""
+
+    host: str
+    port: int
+
+
+class Pool:
+    """Connections to an origin; `limit` is the largest response in bytes, `max_age` in seconds."""
+
+    def __init__(self, origin: Origin, limit: int, max_age: float) -> None:
+        self._origin = origin
+        self._limit = limit
+        self._max_age = max_age
+        self._idle: deque[Connection] = deque()
+        self._open: dict[Connection, asyncio.TimerHandle] = {}
+        self.refusals = 0  # dials refused in a row, with no answer between
+
+    def __len__(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
+
+    def idle(self) -> Connection | None:
+        """A connection that is ready for an exchange, if there is one."""
+        while self._idle:
+            connection = self._idle.popleft()
+            if connection.reusable:
+                return connection
+        return None
+
+    async def dial(self) -> Connection:
+        """A new connection. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(
+                lambda: Connection(self._limit, self._forget), self._origin.host, self._origin.port
+            )
+        except OSError:
+            self.refusals += 1
+            raise
+        if not connection.reusable:
+            raise ConnectionResetError
+        # Between half the age and all of it, lest a fleet that was dialled together is dialled anew together.
+        age = self._max_age * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+        self._open[connection] = loop.call_later(age, self._retire, connection)
+        return connection
+
+    def put_back(self, connection: Connection) -> None:
+        """The exchange is over, and the connection may serve another."""
+        self.refusals = 0
+        if connection.reusable:
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+    def close(self) -> None:
+        """Close every connection; exchanges in flight fail."""
+        for connection in list(self._open):
+            connection.abort()
+
+    def _retire(self, connection: Connection) -> None:
+        """At its age a connection is closed: at once when idle, else after its exchange."""
+        connection.retired = True
+        if connection in self._idle:
+            self._idle.remove(connection)
+            connection.abort()
+
+    def _forget(self, connection: Connection) -> None:
+        if timer := self._open.pop(connection, None):
+            timer.cancel()
+        if connection in self._idle:
+            self._idle.remove(connection)
