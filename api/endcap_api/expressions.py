@@ -20,6 +20,7 @@ from endcap_api.v1alpha1.values import Column, RequestField
 MAX_NODES = 200
 MAX_LOOPS = 2
 MAX_LITERAL = 256
+_SHOWN = 120
 
 _CEL_NAMES = {
     "string": "string",
@@ -101,8 +102,10 @@ class Environment:
 
     def _explain(self, source: str, error: str) -> str:
         first = error.removeprefix("INVALID_ARGUMENT: ").splitlines()[0].removeprefix("ERROR: <input>:")
-        hint = self._hint(error)
-        return f"`{source}` at {first}{hint}"
+        shown = source if len(source) <= _SHOWN else f"{source[:_SHOWN]}…"
+        if "recursion" in error:
+            return f"`{shown}` is nested too deeply: simplify it"
+        return f"`{shown}` at {first}{self._hint(error)}"
 
     def _hint(self, error: str) -> str:
         if "undeclared reference" in error:
@@ -119,7 +122,7 @@ def _refuse_costly(checked: Checked) -> None:
     nodes = list(walk(checked.tree))
     if len(nodes) > MAX_NODES:
         raise ExpressionError(
-            f"`{checked.source[:60]}…` has {len(nodes)} parts of {MAX_NODES} allowed: simplify it"
+            f"`{checked.source[:_SHOWN]}…` has {len(nodes)} parts of {MAX_NODES} allowed: simplify it"
         )
     if _loop_depth(checked.tree) > MAX_LOOPS:
         raise ExpressionError(

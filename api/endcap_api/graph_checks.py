@@ -79,12 +79,21 @@ def _request_problems(spec: InferenceGraphSpec) -> Iterator[Problem]:
             yield Problem(where, f"is not in enum: use one of {', '.join(field.enum)}")
         elif field.default is not None and field.required:
             yield Problem(where, "a required field has no default: remove one of the two")
+        elif not _within(field, field.default):
+            yield Problem(where, "is outside minimum, maximum or maxItems: change the default")
 
 
 def _fits(field: RequestField, value: Any) -> bool:
     if field.items is not None:
         return isinstance(value, list) and all(_is_a(field.items.type, element) for element in value)
     return _is_a(field.type, value)
+
+
+def _within(field: RequestField, value: Any) -> bool:
+    if isinstance(value, list):
+        return field.max_items is None or len(value) <= field.max_items
+    low, high = field.minimum, field.maximum
+    return value is None or ((low is None or value >= low) and (high is None or value <= high))
 
 
 def _is_a(name: str, value: Any) -> bool:
@@ -95,7 +104,7 @@ def _column_problems(spec: InferenceGraphSpec) -> Iterator[Problem]:
     names = [column.name for column in spec.catalogue.columns]
     yield from _repeated("spec.catalogue.columns", names)
     identifiers = {step.identifier for step in spec.steps if step.kind == "recall"}
-    for name in sorted(identifiers & set(names)):
+    for name in sorted(identifiers & {*names, SCORE}):
         yield Problem("spec.catalogue.columns", f"column {name} has the name of a recall step: rename one")
 
 

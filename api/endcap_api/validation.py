@@ -34,7 +34,7 @@ _TYPES = {
 }
 
 
-class InvalidResource(ValueError):
+class InvalidSpec(ValueError):  # noqa: N818 - errors are named by their remedy
     """A manifest that nobody can act on; `problems` says what its author must change."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
@@ -43,18 +43,18 @@ class InvalidResource(ValueError):
 
 
 def read(manifest: Any) -> Element:
-    """The spec of a manifest of one of our kinds; raises InvalidResource with every problem."""
+    """The spec of a manifest of one of our kinds; raises InvalidSpec with every problem."""
     if not isinstance(manifest, dict):
-        raise InvalidResource([Problem("manifest", "is no object: start with apiVersion, kind, metadata")])
+        raise InvalidSpec([Problem("manifest", "is no object: start with apiVersion, kind, metadata")])
     problems = list(_envelope_problems(manifest))
     if manifest.get("kind") not in KINDS or not isinstance(manifest.get("spec"), dict):
-        raise InvalidResource(problems)
+        raise InvalidSpec(problems)
     try:
         spec = parse(manifest)
     except ValidationError as error:
-        raise InvalidResource([*problems, *problems_of(manifest["kind"], error)]) from None
+        raise InvalidSpec([*problems, *problems_of(manifest["kind"], error)]) from None
     if problems:
-        raise InvalidResource(problems)
+        raise InvalidSpec(problems)
     return spec
 
 

@@ -24,7 +24,7 @@ class Api(Element):
         ),
         Rule(
             "self.request.all(k, k.matches('^[a-z][a-z0-9_]*$'))",
-            "names of request fields are snake_case: lower-case letters, digits and _, a letter first",
+            "names of request fields are lower-case letters, digits and _, a letter first: rename it",
         ),
         Rule("!('explain' in self.request)", "explain is the server's own query parameter: rename the field"),
     )

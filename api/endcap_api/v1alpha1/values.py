@@ -52,6 +52,10 @@ class RequestField(Element):
             "(!has(self.minimum) && !has(self.maximum)) || self.type in ['integer', 'number']",
             "minimum and maximum are for type integer and number: remove them or change the type",
         ),
+        Rule(
+            "!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum",
+            "maximum is below minimum: raise maximum or lower minimum",
+        ),
         Rule("!has(self.maxItems) || self.type == 'array'", "maxItems is for type array: remove it"),
     )
 
