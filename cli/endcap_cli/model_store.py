@@ -8,6 +8,7 @@ could have been told at once.
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,14 +83,14 @@ def _as_file(path: Path, uri: str) -> Iterator[Path]:
         elif path.suffix != staged.suffix:
             raise StoreError(f"{path} would be stored as {name}: let the URI end in {path.suffix!r}")
         else:
-            staged.symlink_to(path.resolve())
+            shutil.copyfile(path, staged)
             yield staged
 
 
 def _rehearse(file: Path, sha256: str) -> bool:
     """Fetch the file as a pod will; whether it would need `allowPickle`. ArtefactError if it would be refused."""
     with tempfile.TemporaryDirectory(prefix="endcap-rehearsal-") as into:
-        policy = Policy(local_store=file.resolve().parent)
+        policy = Policy(local_store=file.parent)
         try:
             fetch(Source(f"file://{file.name}", sha256), Path(into), policy)
         except ArtefactError as error:

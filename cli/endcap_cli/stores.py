@@ -133,6 +133,10 @@ class S3Store:
         return cls(endpoint, client)
 
     def put_new(self, bucket: str, key: str, file: Path, sha256: str) -> bool:
+        if self._exists(
+            bucket, key
+        ):  # some servers hold files that they do not count for the condition below
+            return False
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         with file.open("rb") as body:
             try:
@@ -148,6 +152,10 @@ class S3Store:
             except _Exists:
                 return False
         return True
+
+    def _exists(self, bucket: str, key: str) -> bool:
+        page = self._call("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
+        return any(item["Key"] == key for item in page.get("Contents", ()))
 
     def digest(self, bucket: str, key: str) -> str:
         known = self._known_digest(bucket, key)

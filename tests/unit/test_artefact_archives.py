@@ -77,7 +77,11 @@ BAD_NAMES = [
 @pytest.mark.parametrize("name", BAD_NAMES)
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_an_entry_with_a_dangerous_name_is_refused(kind, name, tmp_path):
-    content = tarball(entry("first.txt"), entry(name)) if kind == "tar" else zipped(("first.txt", b"x"), (name, b"x"))
+    content = (
+        tarball(entry("first.txt"), entry(name))
+        if kind == "tar"
+        else zipped(("first.txt", b"x"), (name, b"x"))
+    )
     with pytest.raises(ArtefactError) as caught:
         extract(content, "4.tar.gz" if kind == "tar" else "4.zip", tmp_path)
     assert caught.value.reason is Reason.REFUSED
@@ -133,7 +137,11 @@ def test_only_plain_files_and_folders_come_out_of_a_zip(kind, tmp_path):
 
 
 def test_a_file_with_holes_is_refused(tmp_path):
-    info, _ = entry("big", b"", pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "99"})
+    info, _ = entry(
+        "big",
+        b"",
+        pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "99"},
+    )
     info.size = 512
     with pytest.raises(ArtefactError) as caught:
         extract(tarball((info, b"1\n0\n1\n" + b"\0" * 506)), "4.tar.gz", tmp_path)
@@ -243,7 +251,10 @@ BROKEN = {
     "truncated zip": (zipped(("model.txt", b"x" * 5000))[:-30], "4.zip"),
     "empty file as zip": (b"", "4.zip"),
     "empty file as tarball": (b"", "4.tar.gz"),
-    "flipped bit": (zipped(("m", b"hello"), compression=zipfile.ZIP_STORED).replace(b"hello", b"hellp"), "4.zip"),
+    "flipped bit": (
+        zipped(("m", b"hello"), compression=zipfile.ZIP_STORED).replace(b"hello", b"hellp"),
+        "4.zip",
+    ),
     "zip by another method": (zipped(("m", b"x" * 99), compression=zipfile.ZIP_LZMA), "4.zip"),
     "skops without schema": (zipped(("model.json", b"{}")), "model.skops"),
     "skops that is no zip": (b"plain text", "model.skops"),
@@ -282,14 +293,18 @@ def test_an_honest_tarball_comes_out_as_it_went_in(form, tmp_path):
 
 
 def test_an_honest_zip_comes_out_as_it_went_in(tmp_path):
-    contents = extract(zipped(("a/", b""), ("a/model.txt", b"tree\n"), ("b.py", b"x = 1\n")), "4.zip", tmp_path)
+    contents = extract(
+        zipped(("a/", b""), ("a/model.txt", b"tree\n"), ("b.py", b"x = 1\n")), "4.zip", tmp_path
+    )
     assert files(contents) == {"a/model.txt": b"tree\n", "b.py": b"x = 1\n"}
 
 
 @given(st.binary(max_size=600))
 def test_no_bytes_at_all_make_the_readers_fail_in_other_ways(tmp_path_factory, content):
     tmp_path = tmp_path_factory.mktemp("fuzz")
-    tar_like = gzip.compress(gzip.decompress(tarball(entry("m", b"x" * 600)))[: 1024 - len(content)] + content)
+    tar_like = gzip.compress(
+        gzip.decompress(tarball(entry("m", b"x" * 600)))[: 1024 - len(content)] + content
+    )
     for name, data in (("4.tar.gz", content), ("4.zip", content), ("4.tgz", tar_like), ("m.skops", content)):
         folder = tmp_path / name
         folder.mkdir()

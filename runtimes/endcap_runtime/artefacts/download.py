@@ -150,7 +150,7 @@ def _clear_errors(host: str, deadline: Deadline) -> Iterator[None]:
 
 
 def _explained(error: Exception, host: str, deadline: Deadline) -> ArtefactError:
-    cause = error.__cause__
+    cause = error.__cause__ or error.__context__  # httpcore's pool drops the cause, the context stays
     if isinstance(cause, ssl.SSLCertVerificationError):
         return refused(f"host {host!r} has no valid certificate: {cause.verify_message}")
     if deadline.left <= 0:
