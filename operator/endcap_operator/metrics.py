@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's own figures, named as controller-runtime names them, and the pages that show them and its health."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """Figures in a registry of their own, so that two operators in one process do not share them."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.reconciles = self._counter("endcap_reconcile", "Reconciliations.", "controller", "result")
+        self.reconcile_seconds = self._histogram(
+            "endcap_reconcile_time_seconds", "Time of a reconciliation.", "controller"
+        )
+        self.queue_depth = self._gauge("workqueue_depth", "Keys that wait.")
+        self.queue_seconds = self._histogram("workqueue_queue_duration_seconds", "Time that a key waits.")
+        self.api_requests = self._counter(
+            "rest_client_requests", "Requests to the API server.", "code", "method"
+        )
+        self.objects = self._gauge("endcap_objects", "Resources by readiness.", "kind", "ready")
+        self.drift = self._counter(
+            "endcap_drift_corrections", "Children restored after someone changed or deleted them.", "kind"
+        )
+        self.last_event = self._gauge(
+            "endcap_watch_last_event_timestamp_seconds", "When the last event of a kind came.", "kind"
+        )
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(name, text, labels, registry=self.registry, buckets=_SECONDS)
+
+
+@asynccontextmanager
+async def pages(metrics: Metrics, healthy: Callable[[], bool], host: str, port: int) -> AsyncIterator[None]:
+    """Serve /metrics and /healthz, each at its exact path, and nothing else."""
+
+    async def show_metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(metrics.registry), content_type="text/plain")
+
+    async def show_health(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n") if healthy() else web.Response(text="not ok\n", status=503)
+
+    app = web.Application()
+    app.add_routes([web.get("/metrics", show_metrics), web.get("/healthz", show_health)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which configuration a graph's pods should have, which they have, and how the news gets to them.
+
+A bad configuration never replaces a good one: what every ready replica confirmed is kept as the last good one in
+the same write that makes the next one wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from endcap_api.runtime_config import GraphConfig
+from pydantic import ValidationError
+
+from endcap_operator.keys import Manifest
+from endcap_operator.manifests.configuration import LAST_GOOD, WANTED, text_of
+from endcap_operator.plan.facts import Nudge
+from endcap_operator.plan.pods import Pod, Rejection
+
+
+def data_of(config_map: Manifest | None) -> Mapping[str, str]:
+    return (config_map or {}).get("data") or {}
+
+
+def kept(data: Mapping[str, str]) -> GraphConfig | None:
+    """The newest configuration in the ConfigMap that can be read."""
+    return next((c for c in map(_read, (data.get(WANTED), data.get(LAST_GOOD))) if c), None)
+
+
+def _read(text: str | None) -> GraphConfig | None:
+    try:
+        return GraphConfig.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+
+
+def next_data(wanted: GraphConfig, data: Mapping[str, str], pods: Sequence[Pod]) -> dict[str, str]:
+    """The data of the ConfigMap that makes a configuration wanted."""
+    current = _read(data.get(WANTED))
+    replaced = current is not None and current.revision != wanted.revision
+    confirmed = current is not None and all_confirm(current.revision, pods)
+    good = data.get(WANTED) if replaced and confirmed else data.get(LAST_GOOD)
+    return {WANTED: text_of(wanted), **({LAST_GOOD: good} if good else {})}
+
+
+def all_confirm(revision: str, pods: Sequence[Pod]) -> bool:
+    ready = [pod for pod in pods if pod.ready]
+    return bool(ready) and all(serves(pod, revision) for pod in ready)
+
+
+def serves(pod: Pod, revision: str) -> bool:
+    return pod.serving is not None and pod.serving.revision == revision
+
+
+def rejections(pods: Sequence[Pod], revision: str) -> list[Rejection]:
+    return [r for r in map(_rejection, pods) if r is not None and r.revision == revision]
+
+
+def _rejection(pod: Pod) -> Rejection | None:
+    return pod.serving.rejected if pod.serving else None
+
+
+def unaware(pods: Sequence[Pod], revision: str) -> list[Pod]:
+    """Pods that neither serve nor reject a revision, as far as is known."""
+    knowing = (pod for pod in pods if pod.ready or pod.serving is not None)
+    return [pod for pod in knowing if not serves(pod, revision) and not rejections([pod], revision)]
+
+
+def nudges(pods: Sequence[Pod], revision: str) -> Iterator[Nudge]:
+    """One nudge a pod and revision; another, spelled differently, when it did not help."""
+    for pod in unaware(pods, revision):
+        if pod.nudged not in (revision, again := f"{revision}.again"):
+            yield Nudge(pod, revision)
+        elif pod.overdue:
+            yield Nudge(pod, again if pod.nudged == revision else revision)

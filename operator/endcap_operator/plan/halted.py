@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans that change no child: what is asked for cannot be done, and what is there stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from endcap_operator.plan.conditions import Condition, accepted, condition, name_taken, status_of, stopped
+from endcap_operator.plan.facts import Observed, Plan, Resource
+from endcap_operator.plan.pods import Failure
+from endcap_operator.plan.remedies import advised
+
+RETRY_SECONDS = 5.0
+
+
+def plan_unaccepted(resource: Resource, observed: Observed, problems: Sequence[str]) -> Plan:
+    """The author must act; pods that serve an earlier spec go on."""
+    failure = Failure("InvalidSpec", "; ".join(problems))
+    conditions = [
+        accepted(resource.generation, problems),
+        ready_or(failure, resource, observed),
+        *stopped(failure, resource.generation),
+    ]
+    return Plan(status=status_of(resource, observed.pods, conditions))
+
+
+def plan_name_taken(resource: Resource, observed: Observed) -> Plan:
+    """Someone else's object has the name of a child: it is never adopted, and looked at again until it is gone."""
+    failure = name_taken(observed.taken)
+    conditions = [
+        accepted(resource.generation),
+        condition("Ready", False, failure.reason, advised(failure), resource.generation),
+        *stopped(failure, resource.generation),
+    ]
+    return Plan(status=status_of(resource, observed.pods, conditions), recheck=RETRY_SECONDS)
+
+
+def ready_or(failure: Failure, resource: Resource, observed: Observed) -> Condition:
+    """Ready while pods are, whatever they serve; else not, for the reason of the failure."""
+    ready = sum(pod.ready for pod in observed.pods)
+    if ready:
+        message = f"{ready} pods serve what was last accepted."
+        return condition("Ready", True, "Serving", message, resource.generation)
+    return condition("Ready", False, failure.reason, advised(failure), resource.generation)
