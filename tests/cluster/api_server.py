@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from endcap_cluster import audit, light
+from endcap_cluster import abandoned, audit, light
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class ApiServer:
 
 def start(directory: Path, controllers: tuple[str, ...] = ()) -> ApiServer:
     """Start an API server in `directory`, with the named controllers (see `endcap_cluster.light`)."""
+    abandoned.end_all()
+    abandoned.note(directory)
     running = light.up(directory, controllers)
     return ApiServer(running.directory, running.url, running.kubeconfig, running.audit_log)
 

@@ -183,7 +183,7 @@ def test_a_pod_reaches_the_api_server_with_its_own_identity(web: Namespace) -> N
         "tls = ssl.create_default_context(cafile=at + 'ca.crt')\n"
         "url = 'https://kubernetes.default.svc/apis/authentication.k8s.io/v1/selfsubjectreviews'\n"
         "head = {'Authorization': 'Bearer ' + open(at + 'token').read(), 'Content-Type': 'application/json'}\n"
-        "body = b'{\"apiVersion\": \"authentication.k8s.io/v1\", \"kind\": \"SelfSubjectReview\"}'\n"
+        'body = b\'{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}\'\n'
         "answer = r.urlopen(r.Request(url, body, head), context=tls, timeout=5)\n"
         "print(json.load(answer)['status']['userInfo']['username'])"
     )

@@ -22,7 +22,9 @@ HOOKS = (
     'printf "#!/bin/sh\\nexit 101\\n" > "$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d"',
     'rm -rf "$1"/var/lib/apt/lists/* "$1"/usr/share/doc/* "$1"/usr/share/man/*',
 )
-DOCKERFILE = 'FROM scratch\nADD base.tar /\nENV PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8\nCMD ["python"]\n'
+DOCKERFILE = (
+    'FROM scratch\nADD base.tar /\nENV PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8\nCMD ["python"]\n'
+)
 RECIPE = hashlib.sha256(repr((PACKAGES, HOOKS, DOCKERFILE)).encode()).hexdigest()[:12]
 TAG = f"localhost/endcap/python:3.11-bookworm-{RECIPE}"
 

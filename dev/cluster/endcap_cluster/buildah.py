@@ -43,9 +43,7 @@ def export(tag: str, archive: Path) -> None:
 
 def _run(command: str, *arguments: str) -> None:
     argv: Sequence[str] = ["buildah", *STORE, command, *arguments]
-    done = subprocess.run(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         last = "\n".join(done.stdout.splitlines()[-40:])
         raise ClusterError(f"buildah {command} {' '.join(arguments)} failed:\n{last}")

@@ -44,7 +44,7 @@ class Cluster:
 
 
 def runtime(layout: Layout) -> containerd.Containerd:
-    """containerd's places: its data in the checkout, its sockets where paths are short."""
+    """Where containerd keeps things: its data in the checkout, its sockets where paths are short."""
     return containerd.Containerd(
         root=layout.state / "containerd", state=layout.run / "containerd", cni=layout.config / "cni"
     )

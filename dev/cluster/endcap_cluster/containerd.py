@@ -42,7 +42,7 @@ class Containerd:
 
 
 def settings(plan: Containerd) -> str:
-    """containerd's config.toml. Network namespaces lie in its own state, so that none is left in /run/netns.
+    """The text of config.toml. Network namespaces lie in its own state, so that none is left in /run/netns.
 
     The kernel's limits on a machine that is itself a container are why scores are restricted and AppArmor
     is off; cgroupfs is used since there need not be a systemd.

@@ -69,7 +69,7 @@ class ApiServer:
 
 
 def etcd(plan: Etcd) -> list[str]:
-    """etcd without fsync: a cluster for tests need not survive a power cut, and starts far faster."""
+    """An etcd without fsync: a cluster for tests need not survive a power cut, and starts far faster."""
     peer = f"http://127.0.0.1:{plan.peer_port}"
     return [
         "etcd",

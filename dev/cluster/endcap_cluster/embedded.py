@@ -30,7 +30,7 @@ from endcap_cluster import (
 )
 from endcap_cluster.components import Cluster, Daemon
 from endcap_cluster.errors import ClusterError
-from endcap_cluster.layout import FULL, RUN, SOURCES
+from endcap_cluster.layout import FULL, SOURCES
 from endcap_cluster.progress import phase, say
 
 DNS_ACCESS = SOURCES / "manifests" / "dns-access.yaml"
@@ -106,7 +106,8 @@ def _compile() -> None:
     programs = (toolchain.KUBE, toolchain.DNS, toolchain.PAUSE, toolchain.S3)
     for program in programs:
         if not toolchain.binary(program).exists():
-            _timed(f"building {program.name}", lambda built=program: toolchain.build(built))
+            with phase(f"building {program.name}"):
+                toolchain.build(program)
 
 
 def _start() -> None:
@@ -116,9 +117,7 @@ def _start() -> None:
         network.up(teardown.SYSCTLS)
         _refuse_busy_ports()
     with phase("certificates and settings"):
-        cluster = components.prepare(
-            FULL, toolchain.build(toolchain.KUBE), toolchain.build(toolchain.DNS)
-        )
+        cluster = components.prepare(FULL, toolchain.build(toolchain.KUBE), toolchain.build(toolchain.DNS))
     with phase("API server"):
         _start_api_server(cluster)
     with phase("node"):

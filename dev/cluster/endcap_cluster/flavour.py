@@ -65,7 +65,9 @@ def status() -> tuple[list[str], bool]:
     if chosen() != "embedded":
         return [f"flavour: {chosen() or 'none, `up` makes one'}"], chosen() is not None
     records = processes.recorded(FULL.pids)
-    lines = [f"{'up' if processes.alive(record) else 'DEAD':4}  {record.name} ({record.pid})" for record in records]
+    lines = [
+        f"{'up' if processes.alive(record) else 'DEAD':4}  {record.name} ({record.pid})" for record in records
+    ]
     return [*lines, f"kubeconfig  {FULL.kubeconfig}", f"audit log   {FULL.audit_log}"], embedded.running()
 
 

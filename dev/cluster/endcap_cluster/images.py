@@ -115,7 +115,9 @@ def _files(directory: Path) -> Iterator[Path]:
 def _dockerfile(image: Image) -> Path:
     path = CHECKOUT / image.dockerfile
     if not path.exists():
-        raise ClusterError(f"{image.name} is built from {image.dockerfile}, which is not in the checkout; see {TABLE}")
+        raise ClusterError(
+            f"{image.name} is built from {image.dockerfile}, which is not in the checkout; see {TABLE}"
+        )
     return path
 
 

@@ -68,7 +68,9 @@ def down(directory: Path) -> None:
 def _refuse_strangers(layout: Layout) -> None:
     """Never remove a directory that is not ours: a typing error must not cost anyone's files."""
     if layout.state.exists() and any(layout.state.iterdir()) and not layout.pki.is_dir():
-        raise ClusterError(f"{layout.state} is not empty and no light cluster's: give an empty or new directory")
+        raise ClusterError(
+            f"{layout.state} is not empty and no light cluster's: give an empty or new directory"
+        )
 
 
 def _plan(layout: Layout) -> control_plane.ApiServer:

@@ -31,8 +31,11 @@ def cni_settings() -> str:
         "isGateway": True,
         "ipMasq": False,
         "hairpinMode": True,
-        "ipam": {"type": "host-local", "ranges": [[{"subnet": PODS, "gateway": GATEWAY}]],
-                 "routes": [{"dst": "0.0.0.0/0"}]},
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": PODS, "gateway": GATEWAY}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+        },
     }
     plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]
     return json.dumps({"cniVersion": "0.4.0", "name": NAME, "plugins": plugins}, indent=2)
@@ -77,7 +80,9 @@ def _results() -> list[Path]:
 def _sysctl(name: str) -> Path:
     path = Path("/proc/sys", name)
     if not path.exists():
-        raise ClusterError(f"the kernel lacks {name.replace('/', '.')}: load its module (modprobe br_netfilter)")
+        raise ClusterError(
+            f"the kernel lacks {name.replace('/', '.')}: load its module (modprobe br_netfilter)"
+        )
     return path
 
 

@@ -18,9 +18,7 @@ def context(authority: str, client: Pair) -> ssl.SSLContext:
 def answers(url: str, path: str, tls: ssl.SSLContext) -> bool:
     """Whether GET `path` at `url` is answered with 200 within a second."""
     address = urlsplit(url)
-    connection = http.client.HTTPSConnection(
-        address.hostname or "", address.port, timeout=1, context=tls
-    )
+    connection = http.client.HTTPSConnection(address.hostname or "", address.port, timeout=1, context=tls)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == http.HTTPStatus.OK

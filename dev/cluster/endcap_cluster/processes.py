@@ -68,7 +68,9 @@ def stop(pids: Path, record: Record, grace: float) -> None:
     if not _gone_within(record, grace):
         _signal(record, signal.SIGKILL)
         if not _gone_within(record, 10):
-            raise ClusterError(f"{record.name} (pid {record.pid}) survives SIGKILL: it hangs in the kernel, reboot")
+            raise ClusterError(
+                f"{record.name} (pid {record.pid}) survives SIGKILL: it hangs in the kernel, reboot"
+            )
     (pids / f"{record.name}.json").unlink(missing_ok=True)
 
 

@@ -90,7 +90,7 @@ def _remove_files(layout: Layout) -> None:
 
 
 def _remove_links_into(state: Path) -> None:
-    """kubelet links every container's log into a folder that other runtimes may use too."""
+    """A kubelet links every container's log into a folder that other runtimes may use too."""
     if CONTAINER_LINKS.is_dir():
         for link in CONTAINER_LINKS.iterdir():
             if link.is_symlink() and link.readlink().is_relative_to(state):

@@ -62,7 +62,9 @@ def build(program: Program) -> Path:
 
 def _compile(program: Program, target: Path) -> None:
     if shutil.which("go") is None:
-        raise ClusterError("Go is not installed, and the embedded cluster is built from source: install Go 1.24 or newer")
+        raise ClusterError(
+            "Go is not installed, and this cluster is built from source: install Go 1.25 or newer"
+        )
     with tempfile.TemporaryDirectory(dir=BINARIES) as scratch:
         partial = Path(scratch) / program.name
         flags = ["-trimpath", "-buildvcs=false", f"-ldflags={' '.join(program.linker)}", "-o", str(partial)]
@@ -82,7 +84,9 @@ def _go(program: Program, arguments: list[str]) -> None:
         check=False,
     )
     if done.returncode:
-        raise ClusterError(f"building {program.name} failed (go {' '.join(arguments)}):\n{done.stderr.strip()}")
+        raise ClusterError(
+            f"building {program.name} failed (go {' '.join(arguments)}):\n{done.stderr.strip()}"
+        )
 
 
 def _fingerprint(program: Program) -> str:

