@@ -13,7 +13,7 @@ from typing import Any
 from prometheus_client import Counter
 
 from endcap_api.runtime_config import GraphConfig
-from endcap_api.v1alpha1.values import Column
+from endcap_api.v1alpha1.values import Column, RequestField
 from endcap_runtime.graph.candidates import Candidates
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.explain import explanation, rules
@@ -113,10 +113,14 @@ def answer_form(config: GraphConfig, metrics: GraphMetrics) -> AnswerForm:
         origins=tuple(_origins(config)),
         steps=steps,
         said={step.name: _outputs(config, step.identifier, step.model.model) for step in spec.steps if step.model},
-        who=WHO in spec.api.request,
+        who=_says_who(spec.api.request.get(WHO)),
         degraded={name: metrics.degraded.labels(config.name, name) for name in steps},
         rules=rules(config),
     )
+
+
+def _says_who(field: RequestField | None) -> bool:
+    return field is not None and field.items is None
 
 
 def _origins(config: GraphConfig) -> Iterator[Origin]:
@@ -134,8 +138,8 @@ def _origins(config: GraphConfig) -> Iterator[Origin]:
 
 def _outputs(config: GraphConfig, identifier: str, model: str) -> dict[str, str]:
     """The outputs of a model step that a person can read: arrays of numbers are not among them."""
-    return {f"{identifier}.{c.name}": c.name for c in config.models[model].outputs if _readable(c)}
+    return {f"{identifier}.{c.name}": c.name for c in config.models[model].outputs if readable_output(c)}
 
 
-def _readable(column: Column) -> bool:
+def readable_output(column: Column) -> bool:
     return column.items is None or column.items.type in ("string", "product")

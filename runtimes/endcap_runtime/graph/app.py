@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping
 from time import monotonic
 
@@ -45,6 +46,7 @@ log = logging.getLogger("endcap.graph")
 # Longest time for a body to arrive; a request that is still being read takes no place among those that run.
 _BODY_SECONDS = 10.0
 _CLIENT_LEFT = 499
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _NOTHING_HERE = "There is nothing at this path."
 _STARTING = "No revision of the graph is loaded yet: GET /-/revision says why."
 
@@ -131,8 +133,7 @@ class GraphApp:
         self._in_flight += 1
         try:
             checked = pipeline.request.read(body)
-            trace = headers.get(b"traceparent")
-            call = Call(started + pipeline.deadline, known.decode(), trace.decode("latin-1") if trace else None)
+            call = Call(started + pipeline.deadline, known.decode(), _trace(headers))
             query = Query(checked.values, checked.keys, pipeline.catalogue, call, explain)
             done = await attended(execute(pipeline, query), receive)
             return _answer(served, done, started)
@@ -150,6 +151,12 @@ async def _read(receive: Receive, headers: Headers, limit: int) -> bytes:
             return await read_body(receive, headers, limit)
     except TimeoutError:
         raise Problem(408, f"The body did not arrive within {_BODY_SECONDS:g} s.", (), CLOSE) from None
+
+
+def _trace(headers: Headers) -> str | None:
+    """The caller's trace, passed on when it is one."""
+    given = headers.get(b"traceparent")
+    return given.decode() if given and _TRACEPARENT.fullmatch(given) else None
 
 
 def _explain(query_string: bytes) -> bool:

@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import orjson
 
 from endcap_runtime.asgi import Response
+from endcap_runtime.graph.compile import Pipeline
+from endcap_runtime.graph.docs import docs_page
 from endcap_runtime.graph.openapi import openapi
-
-if TYPE_CHECKING:
-    from endcap_runtime.graph.compile import Pipeline
 
 
 def pages(pipeline: Pipeline) -> Mapping[bytes, Response]:
     """By whole path; each takes GET."""
     document = openapi(pipeline.config, pipeline.catalogue)
-    return {b"/openapi.json": Response(200, orjson.dumps(document))}
+    page = docs_page(pipeline, document)
+    return {b"/openapi.json": Response(200, orjson.dumps(document)), b"/docs": page, b"/": page}

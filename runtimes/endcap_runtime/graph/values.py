@@ -7,6 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Read = Callable[[Any], object]
+Json = dict[str, Any]
+
+SCHEMAS: Mapping[str, Json] = {
+    "string": {"type": "string"},
+    "product": {"type": "string"},
+    "integer": {"type": "integer", "format": "int64"},
+    "number": {"type": "number", "format": "double"},
+    "boolean": {"type": "boolean"},
+}
 
 _INT64 = range(-(2**63), 2**63)
 EMPTY: Mapping[str, object] = {"string": "", "product": "", "integer": 0, "number": 0.0, "boolean": False}

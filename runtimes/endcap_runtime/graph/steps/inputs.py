@@ -21,7 +21,13 @@ from endcap_runtime.graph.query import Query
 Values = Sequence[Any] | np.ndarray[Any, Any]
 Feed = Callable[[Query, Scope, int], Values]
 
-_DTYPES: Mapping[str, Any] = {"number": np.float64, "integer": np.int64, "boolean": np.bool_}
+DTYPES: Mapping[str, Any] = {
+    "number": np.float64,
+    "integer": np.int64,
+    "boolean": np.bool_,
+    "string": np.object_,
+    "product": np.object_,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +66,10 @@ def _feed(column: Column, source: str, expression: Expression) -> Feed:
     if product and source.strip().startswith("request."):
         return partial(_keys, source.strip())
     if expression.per_candidate:
-        return partial(_per_candidate, expression, _DTYPES.get(column.type))
+        return partial(_per_candidate, expression, DTYPES.get(column.type))
     if column.type == "number":
         return partial(_number, expression)
-    return partial(_repeated, expression, _DTYPES.get(column.type))
+    return partial(_repeated, expression, DTYPES.get(column.type))
 
 
 def _keys(field: str, query: Query, _scope: Scope, rows: int) -> Values:

@@ -34,7 +34,8 @@ class RankByModel:
         with Reading(self.name):
             columns = self.inputs.each(query, query.scope, len(candidates))
         prediction = await self.called.predict(columns, len(candidates), query)
-        query.notes[self.name].model = prediction.model
+        note = query.notes[self.name]
+        note.model, note.candidates_in, note.kept = prediction.model, len(candidates), len(candidates)
         return query.of(candidates.ranked(prediction.columns[SCORE]))
 
 
@@ -53,4 +54,6 @@ class RankByExpression:
             score = np.broadcast_to(np.asarray(self.by(query.scope), np.float64), len(candidates))
         if np.isnan(score).any():
             raise StepFailed(self.name, "expression", f"{self.by.source} is not a number for some candidate")
+        note = query.notes[self.name]
+        note.candidates_in = note.kept = len(candidates)
         return query.of(candidates.ranked(score))

@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from endcap_api.v1alpha1.values import Column
 from endcap_runtime.graph.candidates import Recalled, Values
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.query import Query
 from endcap_runtime.graph.steps.calls import CalledModel
 from endcap_runtime.graph.steps.expression import Reading
-from endcap_runtime.graph.steps.inputs import Inputs
+from endcap_runtime.graph.steps.inputs import DTYPES, Inputs
 from endcap_runtime.graph.upstream import Prediction
 
 
@@ -48,9 +49,10 @@ class Source:
 
     def _column(self, prediction: Prediction, column: Column) -> Values:
         values = prediction.columns[column.name][0][: self.top]
-        if column.items is not None and column.items.type == "product":
+        element = column.items.type if column.items is not None else column.type
+        if element == "product":
             return self.catalogue.rows_of(values)
-        return values
+        return np.array(values, dtype=DTYPES[element])
 
 
 @dataclass(frozen=True, slots=True)

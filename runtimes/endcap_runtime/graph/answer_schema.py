@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shape of an answer and of a refusal, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from endcap_api.runtime_config import GraphConfig
+from endcap_api.v1alpha1.values import Column
+
+from endcap_runtime.graph.answer import WHO, readable_output
+from endcap_runtime.graph.values import SCHEMAS, Json
+
+
+def answer_schema(config: GraphConfig) -> Json:
+    """The answer, with an object for each model step of the graph."""
+    properties: Json = {"request_id": {"type": "string", "description": "Also in the header x-request-id."}}
+    who = config.spec.api.request.get(WHO)
+    if who is not None and who.items is None:
+        properties[WHO] = SCHEMAS[who.type] | {"description": "As in the request."}
+    for step in config.spec.steps:
+        if step.model:
+            properties[step.name] = _said(config.models[step.model.model].outputs, step.name)
+    return {
+        "type": "object",
+        "properties": {**properties, **_ANSWER},
+        "required": ["request_id", "recommendations", "served_by", "degraded", "took_ms"],
+    }
+
+
+def _said(outputs: Sequence[Column], step: str) -> Json:
+    said = {column.name: _output(column) for column in outputs if readable_output(column)}
+    return {"type": "object", "description": f"What step {step} said; absent when it failed.", "properties": said}
+
+
+def _output(column: Column) -> Json:
+    schema = dict(SCHEMAS[column.type]) if column.items is None else {"type": "array", "items": SCHEMAS[column.items.type]}
+    return schema | ({"description": column.description} if column.description else {})
+
+
+def _strings(text: str) -> Json:
+    return {"type": "object", "additionalProperties": {"type": "string"}, "description": text}
+
+
+_RECOMMENDATION: Json = {
+    "type": "object",
+    "required": ["position", "product", "reason", "sources"],
+    "properties": {
+        "position": {"type": "integer", "description": "1 is the best."},
+        "product": {"type": "string", "description": "Name in the catalogue."},
+        "reason": {"type": "string", "description": "Why, for a person."},
+        "sources": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "The recall steps that found it, or what the fallback took it from.",
+        },
+    },
+}
+_DEGRADED: Json = {
+    "type": "object",
+    "required": ["step", "reason"],
+    "properties": {
+        "step": {"type": "string"},
+        "reason": {"type": "string", "examples": ["timeout after 30 ms"]},
+    },
+}
+_ANSWER: Json = {
+    "recommendations": {"type": "array", "items": _RECOMMENDATION, "description": "Best first."},
+    "served_by": _strings("The model and version behind each step."),
+    "degraded": {
+        "type": "array",
+        "items": _DEGRADED,
+        "description": "Steps that the answer had to do without; empty when all is well.",
+    },
+    "took_ms": {"type": "number", "description": "Milliseconds in the server."},
+    "explain": {
+        "type": "array",
+        "items": {"$ref": "#/components/schemas/Explanation"},
+        "description": "With ?explain=true: a line for each step that ran.",
+    },
+}
+EXPLANATION: Json = {
+    "type": "object",
+    "required": ["step", "rule", "ms"],
+    "properties": {
+        "step": {"type": "string"},
+        "rule": {"type": "string", "description": "What the step does, in the words of the graph."},
+        "candidates_in": {"type": "integer"},
+        "kept": {"type": "integer"},
+        "removed": {"type": "integer"},
+        "removed_products": {"type": "array", "items": {"type": "string"}, "description": "The first of them."},
+        "model": {"type": "string", "description": "Model and version."},
+        "failure": {"type": "string"},
+        "ms": {"type": "number"},
+    },
+}
+PROBLEM: Json = {
+    "type": "object",
+    "description": "RFC 9457 problem details.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
