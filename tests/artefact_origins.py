@@ -47,6 +47,11 @@ def body(content: bytes, status: str = "200 OK", length: int | None = None, **he
     return lambda sock, _: sock.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode() + content)
 
 
+def raw(content: bytes) -> Behaviour:
+    """Write bytes that may not even be HTTP, and close."""
+    return lambda sock, _: sock.sendall(content)
+
+
 def redirect(location: str, status: str = "302 Found") -> Behaviour:
     return body(b"", status, Location=location)
 
@@ -66,13 +71,13 @@ def dripping(content: bytes, pause: float, *, before_headers: bool = False) -> B
     return answer
 
 
-def failing(times: int, otherwise: Behaviour, status: str = "503 Service Unavailable") -> Behaviour:
-    """Fail a number of times, then behave."""
-    left = [times]
+def failing(times: int, otherwise: Behaviour, failure: Behaviour | None = None) -> Behaviour:
+    """Fail a number of times (503 unless another failure is given), then behave."""
+    left, busy = [times], failure or body(b"", "503 Service Unavailable")
 
     def answer(sock: socket.socket, seen: Seen) -> None:
         left[0] -= 1
-        (body(b"", status) if left[0] >= 0 else otherwise)(sock, seen)
+        (busy if left[0] >= 0 else otherwise)(sock, seen)
 
     return answer
 

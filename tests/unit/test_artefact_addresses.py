@@ -20,7 +20,15 @@ FORBIDDEN_V6 = [
     "::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "2001::/32", "2001:db8::/32", "2002::/16", "fc00::/7",
     "fd00:ec2::254/128", "fe80::/10", "fec0::/10", "ff00::/8",
 ]  # fmt: skip
-NEVER = ["169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "0.0.0.0", "224.0.0.1", "fe80::1"]
+NEVER = [
+    "169.254.169.254",
+    "fd00:ec2::254",
+    "100.100.100.200",
+    "168.63.129.16",
+    "0.0.0.0",
+    "224.0.0.1",
+    "fe80::1",
+]
 
 
 def members(blocks):
@@ -37,7 +45,8 @@ def spellings(address: IPv4Address):
     return st.sampled_from([
         str(address), f"{number}", f"{number:#x}", f"0{number:o}", f"{a}.{number & 0xFFFFFF}",
         f"{a}.{b}.{c << 8 | d}", f"{a:#x}.{b:#x}.{c:#x}.{d:#x}", f"0{a:o}.0{b:o}.0{c:o}.0{d:o}",
-        f"{a:#x}.{number & 0xFFFFFF}", f"{address}.", f"[::ffff:{address}]", f"[::ffff:{number >> 16:x}:{number & 0xFFFF:x}]",
+        f"{a:#x}.{number & 0xFFFFFF}", f"{address}.", f"[::ffff:{address}]",
+        f"[::ffff:{number >> 16:x}:{number & 0xFFFF:x}]",
         f"[64:ff9b::{address}]", f"[0:0:0:0:0:ffff:{a:02x}{b:02x}:{c:02x}{d:02x}]",
     ])  # fmt: skip
 
@@ -65,15 +74,22 @@ def test_no_forbidden_ipv6_address_is_reached(address):
 def test_an_ipv4_address_is_judged_the_same_in_its_ipv6_forms(address):
     verdict = forbidden(str(address), listed=False)
     assert forbidden(f"::ffff:{address}", listed=False) == verdict
-    assert forbidden(str(IPv6Address(int(ip_network("64:ff9b::/96")[0]) + int(address))), listed=False) == verdict
+    assert (
+        forbidden(str(IPv6Address(int(ip_network("64:ff9b::/96")[0]) + int(address))), listed=False)
+        == verdict
+    )
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "172.32.0.1", "100.128.0.1"])
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "172.32.0.1", "100.128.0.1"]
+)
 def test_public_addresses_are_allowed(address):
     assert forbidden(address, listed=False) is None
 
 
-@pytest.mark.parametrize("address", ["10.96.0.10", "127.0.0.1", "192.168.1.1", "fd12::1", "::1", "100.64.0.1"])
+@pytest.mark.parametrize(
+    "address", ["10.96.0.10", "127.0.0.1", "192.168.1.1", "fd12::1", "::1", "100.64.0.1"]
+)
 def test_private_addresses_are_allowed_for_hosts_on_the_platforms_list_only(address):
     assert forbidden(address, listed=True) is None
     assert forbidden(address, listed=False) is not None

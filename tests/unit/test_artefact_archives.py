@@ -70,7 +70,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 BAD_NAMES = [
     "../outside", "a/../../outside", "/etc/outside", "//etc/outside", "..", "a/..", "..\\outside", "C:\\outside",
-    "C:outside", "a\nb", "a\x1b[31m", "a\u202eb", "a\x7f", "x" * 300, "/".join("d" * 40), ".endcap.json", ".endcap-incoming-x/y",
+    "C:outside", "a\nb", "a\x1b[31m", "a\u202eb", "a\x7f", "x" * 300, "/".join("d" * 40), ".endcap.json",
+    ".endcap-incoming-x/y",
 ]  # fmt: skip
 
 

@@ -67,6 +67,7 @@ def truncated_zlib(data: bytes) -> bytes:
     return zlib.compress(data + bytes(range(256)) * 64)[:-8] + b"\xff" * 8
 
 
+JOBLIB = ("zlib", "gzip", "bz2", "xz", "lzma")
 WRAPPINGS = {
     **{f"protocol {p}": lambda c, _, p=p: pickle.dumps(c, p) for p in range(pickle.HIGHEST_PROTOCOL + 1)},
     "cloudpickle": lambda c, _: cloudpickle.dumps(c),
@@ -79,7 +80,7 @@ WRAPPINGS = {
     "bzip2": lambda c, _: bz2.compress(pickle.dumps(c, 4)),
     "xz": lambda c, _: lzma.compress(pickle.dumps(c, 4)),
     "lzma": lambda c, _: lzma.compress(pickle.dumps(c, 4), format=lzma.FORMAT_ALONE),
-    **{f"joblib {name}": lambda c, t, n=name: joblib_bytes(c, t, (n, 3)) for name in ("zlib", "gzip", "bz2", "xz", "lzma")},
+    **{f"joblib {name}": lambda c, t, n=name: joblib_bytes(c, t, (n, 3)) for name in JOBLIB},
     "joblib plain": lambda c, t: joblib_bytes(c, t, 0),
     "joblib with an array": lambda c, t: joblib_bytes({"a": np.zeros(9), "c": c}, t, 0),
     "torch's zip": lambda c, _: zipped("archive/data.pkl", pickle.dumps(c, 2)),
@@ -158,7 +159,7 @@ class Watched(pickle.Unpickler):
 
     called = False
 
-    def find_class(self, module, name):
+    def find_class(self, _module, _name):
         def stand_in(*_args, **_more):
             self.called = True
             return {}
@@ -188,7 +189,10 @@ def test_no_stream_that_would_run_code_passes_as_something_else(stream):
 @example(b"(0", b"cos\nsystem\n(S'ls'\ntR")
 @example(b"((1", b"cos\nsystem\n(S'ls'\ntR")
 @example(b"I0x10\n0", b"(S'ls'\nios\nsystem\n")
-@given(st.lists(OPCODES, max_size=6).map(b"".join), st.sampled_from([b"cos\nsystem\n(S'ls'\ntR", b"(S'ls'\nios\nsystem\n"]))
+@given(
+    st.lists(OPCODES, max_size=6).map(b"".join),
+    st.sampled_from([b"cos\nsystem\n(S'ls'\ntR", b"(S'ls'\nios\nsystem\n"]),
+)
 def test_no_prefix_hides_a_call_that_the_unpickler_would_reach(prefix, call):
     if runs_code(prefix + call):
         assert is_pickle(prefix + call, total=len(prefix + call))
@@ -210,5 +214,7 @@ def test_a_pickle_inside_a_tarball_is_found_after_unpacking(canary, tmp_path):
     with pytest.raises(ArtefactError) as caught:
         unpack(packed, tmp_path / "out", "4.tar.gz", Source("file://x", "0" * 64), Limits())
     assert caught.value.reason is Reason.PICKLE_REFUSED
-    unpack(packed, tmp_path / "trusted", "4.tar.gz", Source("file://x", "0" * 64, allow_pickle=True), Limits())
+    unpack(
+        packed, tmp_path / "trusted", "4.tar.gz", Source("file://x", "0" * 64, allow_pickle=True), Limits()
+    )
     assert (tmp_path / "trusted" / "src" / "readme.md").is_file()
