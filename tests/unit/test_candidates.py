@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from endcap_runtime.graph.candidates import ABSENT, Candidates, Recalled
 from hypothesis import given
 from hypothesis import strategies as st
+
+from endcap_runtime.graph.candidates import ABSENT, Candidates, Recalled
 
 
 def recalled(step: str, bit: int, rows: list[int], **columns: list[object]) -> Recalled:
@@ -32,9 +33,15 @@ def test_the_best_source_is_the_one_that_placed_the_item_highest_and_the_earlier
 def test_a_column_is_its_zero_where_the_source_does_not_know_the_item() -> None:
     products = Recalled("again", 1, np.array([2], np.int32), {"because": np.array([7], np.int32)})
     merged = Candidates.merge(
-        [recalled("together", 0, [1, 3], baskets=[167, 12], why=["cups", "plates"], near=[0.5, 0.1]), products]
+        [
+            recalled("together", 0, [1, 3], baskets=[167, 12], why=["cups", "plates"], near=[0.5, 0.1]),
+            products,
+        ]
     )
-    by_row = {name: dict(zip(merged.rows.tolist(), values.tolist(), strict=True)) for name, values in merged.columns.items()}
+    by_row = {
+        name: dict(zip(merged.rows.tolist(), values.tolist(), strict=True))
+        for name, values in merged.columns.items()
+    }
     assert by_row["together.baskets"] == {1: 167, 2: 0, 3: 12}
     assert by_row["together.why"] == {1: "cups", 2: "", 3: "plates"}
     assert by_row["together.near"] == {1: 0.5, 2: 0.0, 3: 0.1}

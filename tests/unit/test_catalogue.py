@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from endcap_api.v1alpha1.inferencegraph import Catalogue as Spec
 from endcap_runtime.graph.catalogue import Catalogue, CatalogueInvalid
 from endcap_runtime.graph.columns import Lists, Words
-from hypothesis import given
-from hypothesis import strategies as st
 
 ITEMS: dict[str, Any] = {
     "id": ["11", "12", "13"],
@@ -37,7 +38,9 @@ COLUMNS = [
 
 
 def spec(columns: list[dict[str, Any]]) -> Spec:
-    return Spec.model_validate({"uri": "s3://models/catalogue/1.parquet", "sha256": "0" * 64, "columns": columns})
+    return Spec.model_validate(
+        {"uri": "s3://models/catalogue/1.parquet", "sha256": "0" * 64, "columns": columns}
+    )
 
 
 def load(folder: Path, columns: list[dict[str, Any]] = COLUMNS, **changed: Any) -> Catalogue:
@@ -135,7 +138,9 @@ def test_other_widths_and_dictionaries_are_read_as_what_they_mean(tmp_path: Path
         ({"stores": [[330], [], []]}, r"column stores is declared string, but the file holds int64"),
     ],
 )
-def test_a_file_that_is_not_what_was_declared_is_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+def test_a_file_that_is_not_what_was_declared_is_refused(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
     with pytest.raises(CatalogueInvalid, match=message):
         load(tmp_path, **changed)
 
@@ -190,6 +195,8 @@ NUMBERS = st.sampled_from([0.0, -0.0, 1.5, float("nan"), float("inf")])
 
 @given(st.lists(st.lists(NUMBERS, max_size=4), min_size=1, max_size=8), NUMBERS)
 def test_postings_of_numbers_compare_as_numbers_do(lists: list[list[float]], value: float) -> None:
-    column = Lists(np.cumsum([0, *map(len, lists)]), np.array([v for each in lists for v in each], np.float64))
+    column = Lists(
+        np.cumsum([0, *map(len, lists)]), np.array([v for each in lists for v in each], np.float64)
+    )
     rows = np.arange(len(lists), dtype=np.int32)
     assert column.take(rows).holds(value).tolist() == [any(v == value for v in each) for each in lists]

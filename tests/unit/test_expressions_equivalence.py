@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from cel_expr_python import cel
-from endcap_api.expressions import Environment
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from endcap_api.expressions import Environment
 from endcap_runtime.graph.candidates import Candidates
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.columns import Lists, Words, decoded, objects
@@ -50,13 +50,18 @@ VARIABLES = {
 ENVIRONMENT = Environment(VARIABLES)
 
 LOW, HIGH = -(2**63), 2**63 - 1
-INTS = st.one_of(st.sampled_from([0, 1, -1, 2, 3, LOW, LOW + 1, HIGH, HIGH - 1, 2**32, -(2**31)]), st.integers(LOW, HIGH))
+INTS = st.one_of(
+    st.sampled_from([0, 1, -1, 2, 3, LOW, LOW + 1, HIGH, HIGH - 1, 2**32, -(2**31)]), st.integers(LOW, HIGH)
+)
 DOUBLES = st.one_of(
-    st.sampled_from([0.0, -0.0, 1.0, -1.5, float("nan"), float("inf"), -float("inf"), 2.0**63, -(2.0**63), 1e308]),
+    st.sampled_from(
+        [0.0, -0.0, 1.0, -1.5, float("nan"), float("inf"), -float("inf"), 2.0**63, -(2.0**63), 1e308]
+    ),
     st.floats(),
 )
 WORDS = st.one_of(
-    st.sampled_from(["", "a", "ab", "b", "Ä", "😀", "a😀"]), st.text(st.sampled_from("ab(*[\\+é😀 "), max_size=4)
+    st.sampled_from(["", "a", "ab", "b", "Ä", "😀", "a😀"]),
+    st.text(st.sampled_from("ab(*[\\+é😀 "), max_size=4),
 )
 PYTHON = {"int": INTS, "double": DOUBLES, "string": WORDS, "bool": st.booleans()}
 
@@ -85,7 +90,9 @@ def reads(kind: str) -> st.SearchStrategy[str]:
 
 def leaf(kind: str) -> st.SearchStrategy[str]:
     if kind.startswith("list("):
-        items = st.lists(LITERALS[kind[5:-1]], min_size=1, max_size=3).map(lambda each: f"[{', '.join(each)}]")
+        items = st.lists(LITERALS[kind[5:-1]], min_size=1, max_size=3).map(
+            lambda each: f"[{', '.join(each)}]"
+        )
         return st.one_of(reads(kind), items)
     return st.one_of(reads(kind), reads(kind), LITERALS[kind])
 
@@ -128,7 +135,7 @@ def tree(kind: str, depth: int) -> st.SearchStrategy[str]:
                 for symbol in ("==", "!=", "<", "<=", ">", ">=")
                 for each in scalars
             ),
-            *(call(f"({{}} in {{}})", each, f"list({each})") for each in ("int", "double", "string")),
+            *(call("({} in {})", each, f"list({each})") for each in ("int", "double", "string")),
             *(
                 call(f"{{}}.{test}({{}})", "string", "string")
                 for test in ("startsWith", "endsWith", "contains", "matches")
@@ -138,7 +145,9 @@ def tree(kind: str, depth: int) -> st.SearchStrategy[str]:
     return st.one_of(leaf(kind), *calls[kind], call("({} ? {} : {})", "bool", kind, kind))
 
 
-EXPRESSIONS = st.one_of(*(tree(kind, depth) for kind in ("bool", "int", "double", "string") for depth in (1, 2, 3)))
+EXPRESSIONS = st.one_of(
+    *(tree(kind, depth) for kind in ("bool", "int", "double", "string") for depth in (1, 2, 3))
+)
 
 
 @st.composite
@@ -159,7 +168,9 @@ def scopes(draw: st.DrawFn) -> tuple[Scope, list[dict[str, Any]]]:
     }
     score = draw(st.lists(DOUBLES, min_size=count, max_size=count))
     request = {name: draw(values(kind)) for name, kind in VARIABLES.items() if name.startswith("request.")}
-    catalogue = Catalogue({"id": Words.of([str(n) for n in range(size)]), **encoded(plain, size)}, "id", "name")
+    catalogue = Catalogue(
+        {"id": Words.of([str(n) for n in range(size)]), **encoded(plain, size)}, "id", "name"
+    )
     candidates = Candidates(
         np.array(rows, np.int32),
         np.array(score, np.float64),
@@ -219,7 +230,11 @@ def same(left: Any, right: Any) -> bool:
     return type(left) is type(right) and left == right
 
 
-@settings(max_examples=int(os.environ.get("ENDCAP_EXAMPLES", "300")), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=int(os.environ.get("ENDCAP_EXAMPLES", "300")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(EXPRESSIONS, scopes())
 def test_columns_and_rows_agree(source: str, given_scope: tuple[Scope, list[dict[str, Any]]]) -> None:
     scope, dicts = given_scope

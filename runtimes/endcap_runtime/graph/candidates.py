@@ -148,7 +148,7 @@ def _zero(dtype: np.dtype[Any]) -> object:
     """What stands where a source knows nothing: row -1 for products, which are the int32 columns."""
     if dtype == np.int32:
         return -1
-    return "" if dtype == object else dtype.type(0)
+    return "" if dtype.kind == "O" else dtype.type(0)
 
 
 def _blank(dtype: np.dtype[Any], size: int) -> Values:

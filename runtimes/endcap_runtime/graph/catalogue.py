@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from endcap_api.v1alpha1.inferencegraph import Catalogue as CatalogueSpec
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 
+from endcap_api.v1alpha1.inferencegraph import Catalogue as CatalogueSpec
 from endcap_runtime.graph.columns import Column, Rows, Vocabulary, Words, decoded, taken
 from endcap_runtime.graph.parquet import CatalogueInvalid, read_columns
 
@@ -63,7 +63,9 @@ class Catalogue:
         query = name[:_LONGEST_QUERY].casefold()
         rows: Iterable[int] = range(self.size)
         if self.size > _SHORT_LIST:
-            rows = [row for *_, row in process.extract(query, self._folded, scorer=fuzz.QRatio, limit=_SHORT_LIST)]
+            rows = [
+                row for *_, row in process.extract(query, self._folded, scorer=fuzz.QRatio, limit=_SHORT_LIST)
+            ]
         choices = {row: self._folded[row] for row in rows}
         best = process.extract(query, choices, scorer=fuzz.WRatio, limit=limit)
         return [self._name.vocabulary.words[row] for *_, row in best]
@@ -97,7 +99,9 @@ def _identifying(columns: Mapping[str, Column], column: str, role: str) -> Words
         raise CatalogueInvalid(f"column {column} is the {role} and must be a string: declare and write it so")
     values = words.decode().tolist()
     if "" in values:
-        raise CatalogueInvalid(f"column {column} is empty in row {values.index('')}: every item needs a {role}")
+        raise CatalogueInvalid(
+            f"column {column} is empty in row {values.index('')}: every item needs a {role}"
+        )
     if len(words.vocabulary) < len(values):
         raise CatalogueInvalid(_repeated(column, role, values))
     return Words(np.arange(len(values), dtype=np.int32), Vocabulary([*values, ""]))

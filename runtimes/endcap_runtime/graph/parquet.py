@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from endcap_api.v1alpha1.values import Column as Declared
 
+from endcap_api.v1alpha1.values import Column as Declared
 from endcap_runtime.graph.columns import Column, Elements, Lists, Vocabulary, Words
 
 # Bounds the memory of a graph pod before anything is decompressed.
@@ -66,7 +66,9 @@ def _read(path: Path, names: list[str]) -> Any:
             table = file.read(columns=names)
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise CatalogueInvalid(f"the file is no readable Parquet: {_first_line(error)}; write it anew") from error
+        raise CatalogueInvalid(
+            f"the file is no readable Parquet: {_first_line(error)}; write it anew"
+        ) from error
     return table
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from cel_expr_python import cel
-from endcap_api.expressions import Checked
 from numpy.typing import NDArray
 
+from endcap_api.expressions import Checked
 from endcap_runtime.graph.columns import decoded, objects
 from endcap_runtime.graph.expressions.scope import CANDIDATE, ExpressionFailed, Scope
 
@@ -41,7 +41,9 @@ class ByRow:
             data.update(zip(self._columns, row, strict=True))
             results.append(_value(self._program.eval(data=data)))
             if time.monotonic() > scope.deadline:
-                raise ExpressionFailed(f"took too long: {len(results)} of {len(candidates)} candidates evaluated")
+                raise ExpressionFailed(
+                    f"took too long: {len(results)} of {len(candidates)} candidates evaluated"
+                )
         return np.array(results, dtype=_DTYPES[self._type]) if self._type in _DTYPES else objects(results)
 
     def _plain(self, scope: Scope, name: str, size: int) -> list[Any]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from endcap_api.expressions import Checked, Environment
 from numpy.typing import NDArray
 
+from endcap_api.expressions import Checked, Environment
 from endcap_runtime.graph.columns import decoded
 from endcap_runtime.graph.expressions.by_row import ByRow
 from endcap_runtime.graph.expressions.scope import ExpressionFailed, Scope

@@ -32,7 +32,7 @@ def _in_list(element: Any, values: list[Any]) -> Mask:
         codes = element.vocabulary.codes(values)
         return _among(element.codes, codes[codes >= 0])
     members = np.array(values, dtype=element.dtype)
-    return _among(element, members[members == members])  # NaN equals nothing, not even itself
+    return _among(element, members[np.equal(members, members)])  # NaN equals nothing, not even itself
 
 
 def _among(values: NDArray[Any], members: NDArray[Any]) -> Mask:

@@ -86,13 +86,17 @@ class Predicate:
 
     def _kept(self, words: Words) -> Vector:
         if self._vocabulary is not words.vocabulary:
-            self._answers = _answers([self._test(word, self._constant or "") for word in words.vocabulary.words])
+            self._answers = _answers(
+                [self._test(word, self._constant or "") for word in words.vocabulary.words]
+            )
             self._vocabulary = words.vocabulary
         return _taken(self._answers, words.codes)
 
     def _asked(self, words: Words, argument: str) -> Vector:
         present, place = np.unique(words.codes, return_inverse=True)
-        return _taken(_answers([self._test(word, argument) for word in words.vocabulary.words[present]]), place)
+        return _taken(
+            _answers([self._test(word, argument) for word in words.vocabulary.words[present]]), place
+        )
 
 
 def _answers(results: list[bool | str]) -> Vector:

@@ -9,8 +9,8 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from endcap_api.cel_ast import Call, Constant, Listing, Node, Variable
 
+from endcap_api.cel_ast import Call, Constant, Listing, Node, Variable
 from endcap_runtime.graph.expressions import arithmetic, lists, logic, strings
 from endcap_runtime.graph.expressions.scope import CANDIDATE, Scope, constant
 from endcap_runtime.graph.expressions.vector import Evaluate, Fault, Vector, either

@@ -27,8 +27,8 @@ class Fault(NamedTuple):
 
 class Vector(NamedTuple):
     """Values [n] or [1] by CEL type: arrays for bool, int and double, Words for string; for a list either a Python
-    list (the same for every candidate), ListsAt, or a tuple of Vectors (its elements). At a fault they mean
-    nothing."""
+    list (the same for every candidate), ListsAt, or a tuple of Vectors (its elements). At a fault they mean nothing.
+    """
 
     values: Any
     fault: Fault | None = None
@@ -55,4 +55,3 @@ def chosen(condition: Mask, then: Fault | None, other: Fault | None) -> Fault | 
     where = np.where(condition, then.where if then else False, other.where if other else False)
     message = next(fault.message for fault in (then, other) if fault)
     return fault_where(where, message)
-

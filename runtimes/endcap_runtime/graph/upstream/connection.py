@@ -66,8 +66,9 @@ class Connection(asyncio.Protocol):
         Cancelled, or failed in any way, it closes the connection, so that the server sees that nobody waits.
         """
         if self._transport is None:
-            raise Lost(stale=True)
-        waiter = self._waiter = self._loop.create_future()
+            raise Lost(stale=self.used)
+        waiter: asyncio.Future[Response] = self._loop.create_future()
+        self._waiter = waiter
         timer = self._loop.call_at(deadline, self._fail, TimeoutError())
         self._transport.write(request)
         try:
@@ -109,7 +110,7 @@ class Connection(asyncio.Protocol):
         if self._received > self._limit or (not self._in_body and self._received > _MAX_HEAD):
             self._fail(TooLarge())
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._fail(Lost(stale=self.used and not self._received))
         self._transport = None
         self._closed(self)
@@ -130,7 +131,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
-        response = Response(status, self._headers, self._body[0] if len(self._body) == 1 else b"".join(self._body))
+        response = Response(
+            status, self._headers, self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        )
         self._headers, self._body, self._in_body = {}, [], False
         if status >= 200:  # noqa: PLR2004 (an interim response, such as 100, goes before the answer)
             self._answer(response)
@@ -143,5 +146,3 @@ class Connection(asyncio.Protocol):
         waiter.set_result(response)
         if not self._parser.should_keep_alive():
             self.abort()
-
-

@@ -2,8 +2,8 @@
 """One question to a model server, asked again on another connection while that can help.
 
 A prediction is idempotent, so a killed pod need not cost a request: a dial that was refused or a connection that was
-lost goes to another replica, as long as the deadline allows. A slow answer is not asked for twice: that would double the
-load on a server that has too much of it already.
+lost goes to another replica, as long as the deadline allows. A slow answer is not asked for twice: that would double
+the load on a server that has too much of it already.
 """
 
 from __future__ import annotations
@@ -43,14 +43,13 @@ async def ask(pool: Pool, compose: Compose, deadline: float) -> Response:
 
 async def _asked(pool: Pool, compose: Compose, deadline: float) -> Response:
     resets = 0
-    while True:
-        connection = pool.idle() or await _dialled(pool, deadline)
+    while resets < _MOST_RESETS:
         try:
+            connection = pool.idle() or await _dialled(pool, deadline)
             return await _exchanged(pool, connection, compose, deadline)
         except Lost as lost:
             resets += not lost.stale
-        if resets >= _MOST_RESETS:
-            raise UpstreamFailed("reset", "closed the connection before it had answered")
+    raise UpstreamFailed("reset", "closed the connection before it had answered")
 
 
 async def _exchanged(pool: Pool, connection: Connection, compose: Compose, deadline: float) -> Response:
@@ -69,13 +68,19 @@ async def _exchanged(pool: Pool, connection: Connection, compose: Compose, deadl
 
 async def _dialled(pool: Pool, deadline: float) -> Connection:
     """A new connection, dialled until somebody takes the call."""
-    pause = _FIRST_PAUSE
-    async with asyncio.timeout_at(deadline):
-        while True:
-            try:
-                return await pool.dial()
-            except OSError:
+    refused, pause = False, _FIRST_PAUSE
+    try:
+        async with asyncio.timeout_at(deadline):
+            while True:
+                try:
+                    return await pool.dial()
+                except OSError:
+                    refused = True
                 if pool.refusals >= _NOBODY:
-                    raise UpstreamFailed("refused", "refused the connection") from None
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (no secret)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+                    break
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (no secret)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+    except TimeoutError:
+        if not refused:
+            raise
+    raise UpstreamFailed("refused", "refused the connection")

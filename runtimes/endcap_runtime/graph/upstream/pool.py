@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The connections to one origin.
 
-Idle ones are taken in turn, oldest use first, so that all replicas behind a Service share even sequential calls; each has
-a maximum age, so that new replicas get their part. There are at most as many as there are calls at once, which the graph's
-own concurrency limit bounds.
+Idle ones are taken in turn, oldest use first, so that all replicas behind a Service share even sequential calls; each
+has a maximum age, so that new replicas get their part. There are at most as many as there are calls at once, which the
+graph's own concurrency limit bounds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import random
 from collections import deque
 from typing import NamedTuple
 
-from endcap_runtime.graph.upstream.connection import Connection
+from endcap_runtime.graph.upstream.connection import Connection, Lost
+from endcap_runtime.graph.upstream.failures import UpstreamFailed
 
 
 class Origin(NamedTuple):
@@ -32,6 +33,7 @@ class Pool:
         self._max_age = max_age
         self._idle: deque[Connection] = deque()
         self._open: dict[Connection, asyncio.TimerHandle] = {}
+        self._closed = False
         self.refusals = 0  # dials refused in a row, with no answer between
 
     def __len__(self) -> int:
@@ -47,7 +49,9 @@ class Pool:
         return None
 
     async def dial(self) -> Connection:
-        """A new connection. Raises OSError."""
+        """A new connection. Raises OSError, or Lost when it was closed at once, or UpstreamFailed after `close`."""
+        if self._closed:
+            raise UpstreamFailed("refused", "is asked no more: the graph is shutting down")
         loop = asyncio.get_running_loop()
         try:
             _, connection = await loop.create_connection(
@@ -57,7 +61,7 @@ class Pool:
             self.refusals += 1
             raise
         if not connection.reusable:
-            raise ConnectionResetError
+            raise Lost(stale=False)
         # Between half the age and all of it, lest a fleet that was dialled together is dialled anew together.
         age = self._max_age * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
         self._open[connection] = loop.call_later(age, self._retire, connection)
@@ -72,7 +76,8 @@ class Pool:
             connection.abort()
 
     def close(self) -> None:
-        """Close every connection; exchanges in flight fail."""
+        """Close every connection, for good; exchanges in flight fail."""
+        self._closed = True
         for connection in list(self._open):
             connection.abort()
 
