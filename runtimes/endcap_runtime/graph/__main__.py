@@ -15,9 +15,9 @@ from collections.abc import Mapping
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-from endcap_runtime.graph.service import build
-from endcap_runtime.observability import logs
-from endcap_runtime.server import Binding, serve, writable_home
+from endcap_runtime.graph.service import build  # noqa: E402 (after the environment that numpy reads)
+from endcap_runtime.observability import logs  # noqa: E402
+from endcap_runtime.server import Binding, serve, writable_home  # noqa: E402
 
 log = logging.getLogger("endcap.graph")
 

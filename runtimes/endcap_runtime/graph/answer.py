@@ -70,7 +70,9 @@ class AnswerForm:
             if said:
                 yield step, said
 
-    def _recommendations(self, candidates: Candidates | None, catalogue: Catalogue) -> Iterator[dict[str, Any]]:
+    def _recommendations(
+        self, candidates: Candidates | None, catalogue: Catalogue
+    ) -> Iterator[dict[str, Any]]:
         if not candidates:
             return
         names, best, sources = catalogue.names(candidates.rows), candidates.best_source(), candidates.sources
@@ -112,7 +114,11 @@ def answer_form(config: GraphConfig, metrics: GraphMetrics) -> AnswerForm:
     return AnswerForm(
         origins=tuple(_origins(config)),
         steps=steps,
-        said={step.name: _outputs(config, step.identifier, step.model.model) for step in spec.steps if step.model},
+        said={
+            step.name: _outputs(config, step.identifier, step.model.model)
+            for step in spec.steps
+            if step.model
+        },
         who=_says_who(spec.api.request.get(WHO)),
         degraded={name: metrics.degraded.labels(config.name, name) for name in steps},
         rules=rules(config),
@@ -133,7 +139,9 @@ def _origins(config: GraphConfig) -> Iterator[Origin]:
         if rung.model:
             yield Origin(rung.model, fixed(f"Suggested by {rung.model}"))
         elif rung.catalogue:
-            yield Origin("catalogue", fixed(f"Among the first by {rung.catalogue.order_by.replace('_', ' ')}"))
+            yield Origin(
+                "catalogue", fixed(f"Among the first by {rung.catalogue.order_by.replace('_', ' ')}")
+            )
 
 
 def _outputs(config: GraphConfig, identifier: str, model: str) -> dict[str, str]:

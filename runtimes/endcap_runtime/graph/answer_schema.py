@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.values import Column
-
 from endcap_runtime.graph.answer import WHO, readable_output
 from endcap_runtime.graph.values import SCHEMAS, Json
 
@@ -30,11 +29,16 @@ def answer_schema(config: GraphConfig) -> Json:
 
 def _said(outputs: Sequence[Column], step: str) -> Json:
     said = {column.name: _output(column) for column in outputs if readable_output(column)}
-    return {"type": "object", "description": f"What step {step} said; absent when it failed.", "properties": said}
+    return {
+        "type": "object",
+        "description": f"What step {step} said; absent when it failed.",
+        "properties": said,
+    }
 
 
 def _output(column: Column) -> Json:
-    schema = dict(SCHEMAS[column.type]) if column.items is None else {"type": "array", "items": SCHEMAS[column.items.type]}
+    element = SCHEMAS[(column.items or column).type]
+    schema = element if column.items is None else {"type": "array", "items": element}
     return schema | ({"description": column.description} if column.description else {})
 
 
@@ -88,7 +92,11 @@ EXPLANATION: Json = {
         "candidates_in": {"type": "integer"},
         "kept": {"type": "integer"},
         "removed": {"type": "integer"},
-        "removed_products": {"type": "array", "items": {"type": "string"}, "description": "The first of them."},
+        "removed_products": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "The first of them.",
+        },
         "model": {"type": "string", "description": "Model and version."},
         "failure": {"type": "string"},
         "ms": {"type": "number"},

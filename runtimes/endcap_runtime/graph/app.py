@@ -30,6 +30,7 @@ from endcap_runtime.asgi import (
     respond,
 )
 from endcap_runtime.graph.attended import Left, attended
+from endcap_runtime.graph.compile import Pipeline
 from endcap_runtime.graph.execute import execute
 from endcap_runtime.graph.failures import NoAnswer
 from endcap_runtime.graph.metrics import GraphMetrics
@@ -100,45 +101,49 @@ class GraphApp:
         return Response(200 if ready else 503, orjson.dumps({"ready": ready}))
 
     async def _recommend(self, served: Served, scope: Scope, receive: Receive, send: Send) -> None:
-        started = monotonic()
+        arrived = monotonic()
         known = b""
         try:
             headers = headers_of(scope)
             known = request_id(headers)
             logs.request_id.set(known.decode())
-            response = await self._recommendation(served, scope, receive, headers, known, started)
+            call = Call(arrived + served.pipeline.deadline, known.decode(), _trace(headers))
+            response = await self._recommendation(served.pipeline, call, scope, receive, headers)
         except Problem as problem:
             response = _refusal(problem)
         except NoAnswer as nothing:
             response = _refusal(_unanswered(nothing))
         except Left:
-            served.requests.seen(_CLIENT_LEFT, monotonic() - started)
+            served.requests.seen(_CLIENT_LEFT, monotonic() - arrived)
             return
         except Exception:
             log.exception("The engine failed")
             response = _refusal(Problem(500, "The engine failed; its log has the request's id."))
-        served.requests.seen(response.status, monotonic() - started)
+        served.requests.seen(response.status, monotonic() - arrived)
         await self._send(send, response, known or request_id({}), served.revision)
 
     async def _recommendation(
-        self, served: Served, scope: Scope, receive: Receive, headers: Headers, known: bytes, started: float
+        self, pipeline: Pipeline, call: Call, scope: Scope, receive: Receive, headers: Headers
     ) -> Response:
         refuse_method(scope, "POST")
         refuse_media_type(headers, b"application/json")
         explain = _explain(scope["query_string"])
-        limits, pipeline = served.pipeline.config.spec.limits, served.pipeline
-        body = await _read(receive, headers, limits.body_bytes)
-        if self._in_flight >= limits.concurrency:
-            raise Problem(503, "The graph has as many requests as it may: try again in a second.", (), RETRY_SOON)
-        self._in_flight += 1
+        body = await _read(receive, headers, pipeline.config.spec.limits.body_bytes)
+        self._admit(pipeline.config.spec.limits.concurrency)
         try:
             checked = pipeline.request.read(body)
-            call = Call(started + pipeline.deadline, known.decode(), _trace(headers))
             query = Query(checked.values, checked.keys, pipeline.catalogue, call, explain)
-            done = await attended(execute(pipeline, query), receive)
-            return _answer(served, done, started)
+            return _answer(pipeline, await attended(execute(pipeline, query), receive))
         finally:
             self._in_flight -= 1
+
+    def _admit(self, most: int) -> None:
+        """Refuses what would only wait: a late answer is worth nothing to a shopper."""
+        if self._in_flight >= most:
+            raise Problem(
+                503, "The graph has as many requests as it may: try again in a second.", (), RETRY_SOON
+            )
+        self._in_flight += 1
 
     async def _send(self, send: Send, response: Response, known: bytes, *more: tuple[bytes, bytes]) -> None:
         closing = (CLOSE,) if self._lifecycle.draining and CLOSE not in response.headers else ()
@@ -170,9 +175,9 @@ def _explain(query_string: bytes) -> bool:
     raise Problem(422, "The query string does not fit.", [error])
 
 
-def _answer(served: Served, query: Query, started: float) -> Response:
-    form = served.pipeline.answer
-    body = form.body(query, (monotonic() - started) * 1000)
+def _answer(pipeline: Pipeline, query: Query) -> Response:
+    took = monotonic() - query.call.deadline + pipeline.deadline
+    body = pipeline.answer.body(query, took * 1000)
     by = ",".join(f"{step}={model}" for step, model in body["served_by"].items())
     return Response(200, orjson.dumps(body), headers=((b"endcap-served-by", by.encode()),))
 

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from endcap_api.expressions import Environment
-from endcap_api.runtime_config import GraphConfig, ModelContract, version_of
+from endcap_api.runtime_config import GraphConfig, version_of
+from endcap_api.v1alpha1.steps import Filter, Rank, Recall
 from endcap_api.v1alpha1.steps import Step as StepSpec
+from endcap_api.v1alpha1.values import Column
 from endcap_api.wiring import environment, item_output, request_environment, written_inputs
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.expressions import compile_expression
+from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.fallback import FALLBACK, CatalogueRung, Ladder, ModelRung, Rung
 from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.query import Step
@@ -19,7 +22,7 @@ from endcap_runtime.graph.reads import Forming, columns_read
 from endcap_runtime.graph.reasons import placeholders
 from endcap_runtime.graph.steps.calls import CalledModel
 from endcap_runtime.graph.steps.filter import FilterStep
-from endcap_runtime.graph.steps.inputs import compile_inputs
+from endcap_runtime.graph.steps.inputs import Inputs, compile_inputs
 from endcap_runtime.graph.steps.limit import LimitStep
 from endcap_runtime.graph.steps.model import ModelStep
 from endcap_runtime.graph.steps.rank import RankByExpression, RankByModel
@@ -55,17 +58,30 @@ class Builder:
         self._forming = Forming.of(config.spec.steps)
         self._bits = {step.name: bit for bit, step in enumerate(s for s in config.spec.steps if s.recall)}
 
-    def steps(self, filters: Sequence[Built], ladder: Ladder) -> list[Built]:
+    def steps(self, filters: Mapping[str, FilterStep], select: SelectStep) -> list[Built]:
         """All steps as declared; from the last to the first, since a recall takes only what a later step reads."""
-        made = {each.spec.name: each for each in filters}
         built: list[Built] = []
         for spec in reversed(self._config.spec.steps):
             later = NOTHING.union(*(each.reads for each in built))
-            built.append(made.get(spec.name) or self._step(spec, later, ladder))
+            if spec.filter:
+                step = filters[spec.name]
+                built.append(Built(spec, step, step.rule.reads))
+            elif spec.select:
+                built.append(Built(spec, select, select.count.reads))
+            else:
+                built.append(self._step(spec, later))
         return built[::-1]
 
-    def filters(self) -> list[Built]:
-        return [self._filter(spec) for spec in self._config.spec.steps if spec.filter]
+    def filters(self) -> dict[str, FilterStep]:
+        return {spec.name: self._filter(spec, spec.filter) for spec in self._config.spec.steps if spec.filter}
+
+    def select(self, ladder: Ladder) -> SelectStep:
+        """The last step, which the API asks to be a select."""
+        spec = self._config.spec.steps[-1]
+        if spec.select is None:
+            raise InvalidSpec("spec.steps: the last step is a select")
+        count = compile_expression(spec.select.count, self._known(spec))
+        return SelectStep(spec.name, count, spec.select.backfill, ladder)
 
     def rungs(self) -> Iterator[Rung]:
         """The rungs of the fallback but for `empty`; their bits come after those of the recall steps."""
@@ -76,97 +92,93 @@ class Builder:
                 ordered = self._around.catalogue.highest(rung.catalogue.order_by)
                 yield CatalogueRung(bit, ordered, f"catalogue@{version_of(self._config.spec.catalogue.uri)}")
 
-    def _step(self, spec: StepSpec, later: Reads, ladder: Ladder) -> Built:
+    def _step(self, spec: StepSpec, later: Reads) -> Built:
         if spec.model:
-            return self._model(spec)
+            return self._model(spec, spec.model.model)
         if spec.recall:
-            return self._recall(spec, later)
+            return self._recall(spec, spec.recall, later)
         if spec.rank:
-            return self._rank(spec)
+            return self._rank(spec, spec.rank)
         if spec.limit:
             per = compile_expression(spec.limit.per, self._known(spec))
             return Built(spec, LimitStep(spec.name, per, spec.limit.max), per.reads)
-        return self._select(spec, ladder)
+        raise InvalidSpec(f"spec.steps: {spec.kind} {spec.name} stands where it cannot")
 
-    def _model(self, spec: StepSpec) -> Built:
-        called, contract = self._called(spec)
-        inputs = compile_inputs(contract, written_inputs(spec), self._known(spec))
+    def _model(self, spec: StepSpec, model: str) -> Built:
+        inputs = self._inputs(spec, model)
         step = ModelStep(
-            spec.name, spec.identifier, called, inputs, contract.outputs, self._around.catalogue
+            name=spec.name,
+            identifier=spec.identifier,
+            called=self._called(spec.name, model),
+            inputs=inputs,
+            outputs=self._config.models[model].outputs,
+            catalogue=self._around.catalogue,
         )
         return Built(spec, step, inputs.reads)
 
-    def _recall(self, spec: StepSpec, later: Reads) -> Built:
-        assert spec.recall is not None  # noqa: S101 (the kind of step was looked at)
-        called, contract = self._called(spec)
-        inputs = compile_inputs(contract, written_inputs(spec), self._known(spec))
-        wanted = columns_read(spec.identifier, later) | placeholders(spec.recall.reason)
-        item = item_output(contract.outputs)
-        assert item is not None  # noqa: S101 (the graph was checked)
+    def _recall(self, spec: StepSpec, recall: Recall, later: Reads) -> Built:
+        outputs = self._config.models[recall.model].outputs
+        wanted = columns_read(spec.identifier, later) | placeholders(recall.reason)
+        inputs = self._inputs(spec, recall.model)
         source = Source(
             name=spec.name,
             identifier=spec.identifier,
             bit=self._bits[spec.name],
-            called=called,
+            called=self._called(spec.name, recall.model),
             inputs=inputs,
-            item=item.name,
-            columns=[column for column in contract.outputs if column.name in wanted],
-            top=spec.recall.top,
+            item=_item(outputs),
+            columns=[column for column in outputs if column.name in wanted],
+            top=recall.top,
             catalogue=self._around.catalogue,
         )
         return Built(spec, RecallStep(source), inputs.reads)
 
     def _rung_source(self, model: str, bit: int) -> Source:
         contract = self._config.models[model]
-        item = item_output(contract.outputs)
-        assert item is not None  # noqa: S101 (the graph was checked)
-        inputs = compile_inputs(contract, None, request_environment(self._config.spec))
         return Source(
             name=model,
             identifier=model.replace("-", "_"),
             bit=bit,
-            called=self._asked_by(FALLBACK, model, contract),
-            inputs=inputs,
-            item=item.name,
+            called=self._called(FALLBACK, model),
+            inputs=compile_inputs(contract, None, request_environment(self._config.spec)),
+            item=_item(contract.outputs),
             columns=(),
             top=MOST,
             catalogue=self._around.catalogue,
         )
 
-    def _rank(self, spec: StepSpec) -> Built:
-        assert spec.rank is not None  # noqa: S101 (the kind of step was looked at)
-        if spec.rank.by:
-            by = compile_expression(spec.rank.by, self._known(spec))
-            return Built(spec, RankByExpression(spec.name, by), by.reads)
-        called, contract = self._called(spec)
-        inputs = compile_inputs(contract, written_inputs(spec), self._known(spec))
-        return Built(spec, RankByModel(spec.name, called, inputs), inputs.reads)
+    def _rank(self, spec: StepSpec, rank: Rank) -> Built:
+        if rank.model:
+            inputs = self._inputs(spec, rank.model)
+            return Built(
+                spec, RankByModel(spec.name, self._called(spec.name, rank.model), inputs), inputs.reads
+            )
+        by = compile_expression(rank.by or "", self._known(spec))
+        return Built(spec, RankByExpression(spec.name, by), by.reads)
 
-    def _filter(self, spec: StepSpec) -> Built:
-        assert spec.filter is not None  # noqa: S101 (the kind of step was looked at)
-        rule = compile_expression(spec.filter.keep or spec.filter.drop or "", self._known(spec))
-        step = FilterStep(
+    def _filter(self, spec: StepSpec, rule: Filter) -> FilterStep:
+        expression = compile_expression(rule.keep or rule.drop or "", self._known(spec))
+        return FilterStep(
             spec.name,
-            rule,
-            wanted=spec.filter.keep is not None,
+            expression,
+            wanted=rule.keep is not None,
             opens=spec.failure == "skip",
-            recalls=self._forming.recalls_read(rule.reads),
+            recalls=self._forming.recalls_read(expression.reads),
         )
-        return Built(spec, step, rule.reads)
 
-    def _select(self, spec: StepSpec, ladder: Ladder) -> Built:
-        assert spec.select is not None  # noqa: S101 (the kind of step was looked at)
-        count = compile_expression(spec.select.count, self._known(spec))
-        return Built(spec, SelectStep(spec.name, count, spec.select.backfill, ladder), count.reads)
+    def _inputs(self, spec: StepSpec, model: str) -> Inputs:
+        return compile_inputs(self._config.models[model], written_inputs(spec), self._known(spec))
 
     def _known(self, spec: StepSpec) -> Environment:
         return environment(self._config.spec, self._config.models, spec)
 
-    def _called(self, spec: StepSpec) -> tuple[CalledModel, ModelContract]:
-        assert spec.model_name is not None  # noqa: S101 (the kind of step was looked at)
-        contract = self._config.models[spec.model_name]
-        return self._asked_by(spec.name, spec.model_name, contract), contract
-
-    def _asked_by(self, step: str, model: str, contract: ModelContract) -> CalledModel:
+    def _called(self, step: str, model: str) -> CalledModel:
         calls = self._around.metrics.of_calls(self._config.name, model)
-        return CalledModel(step, self._around.models.model(model, contract), calls)
+        return CalledModel(step, self._around.models.model(model, self._config.models[model]), calls)
+
+
+def _item(outputs: Sequence[Column]) -> str:
+    found = item_output(outputs)
+    if found is None:
+        raise InvalidSpec("a recall model needs an output of type array of product")
+    return found.name

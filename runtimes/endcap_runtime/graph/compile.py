@@ -10,7 +10,6 @@ from endcap_api.expressions import ExpressionError
 from endcap_api.graph_checks import check_graph, missing_models
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.base import milliseconds
-from endcap_api.v1alpha1.steps import Step as StepSpec
 from endcap_runtime.graph.answer import RESERVED, AnswerForm, answer_form
 from endcap_runtime.graph.building import Builder, Built, Surroundings
 from endcap_runtime.graph.catalogue import Catalogue
@@ -70,9 +69,9 @@ def _pipeline(config: GraphConfig, around: Surroundings) -> Pipeline:
     builder = Builder(config, around)
     filters = builder.filters()
     empty = any(rung.empty for rung in config.spec.fallback or ())
-    ladder = Ladder(tuple(builder.rungs()), [each.step for each in filters], empty)
-    built = builder.steps(filters, ladder)
-    select = built[-1].step
+    ladder = Ladder(tuple(builder.rungs()), tuple(filters.values()), empty)
+    select = builder.select(ladder)
+    built = builder.steps(filters, select)
     return Pipeline(
         config=config,
         revision=config.revision,
@@ -112,5 +111,3 @@ def _node(config: GraphConfig, built: Built, needs: tuple[str, ...], metrics: Gr
     if spec.failure != "fail":
         step = fail_open(step)
     return Node(step, needs, spec.kind in BESIDE)
-
-

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Protocol
 
 from endcap_runtime.graph.loading import Refused
-from endcap_runtime.graph.serving import Rejected, Served, Serving
+from endcap_runtime.graph.serving import Served, Serving
 from endcap_runtime.server import Lifecycle
 
 log = logging.getLogger("endcap.graph")

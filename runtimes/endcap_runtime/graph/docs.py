@@ -15,10 +15,10 @@ from typing import Any
 
 import jinja2
 import orjson
-from endcap_api.v1alpha1.base import milliseconds
-from endcap_api.v1alpha1.values import RequestField
 from markupsafe import Markup
 
+from endcap_api.v1alpha1.base import milliseconds
+from endcap_api.v1alpha1.values import RequestField
 from endcap_runtime.asgi import Response
 from endcap_runtime.graph.compile import Pipeline
 from endcap_runtime.graph.explain import rules
@@ -45,7 +45,11 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
-_FAILURES = {"skip": "goes on without it", "keepOrder": "keeps the order so far", "fail": "goes to the fallback"}
+_FAILURES = {
+    "skip": "goes on without it",
+    "keepOrder": "keeps the order so far",
+    "fail": "goes to the fallback",
+}
 
 
 def docs_page(pipeline: Pipeline, document: Json) -> Response:

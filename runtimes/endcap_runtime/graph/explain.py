@@ -23,7 +23,12 @@ def rules(config: GraphConfig) -> dict[str, str]:
     steps = config.spec.steps
     beside = {step.name: _rule(step) for step in steps if step.kind in ("model", "recall")}
     rest = {step.name: _rule(step) for step in steps if step.name not in beside}
-    return {**beside, MERGE: "distinct candidates by reciprocal rank fusion", **rest, FALLBACK: _ladder(config)}
+    return {
+        **beside,
+        MERGE: "distinct candidates by reciprocal rank fusion",
+        **rest,
+        FALLBACK: _ladder(config),
+    }
 
 
 def _rule(step: Step) -> str:
@@ -40,14 +45,19 @@ def _rule(step: Step) -> str:
 
 def _ladder(config: GraphConfig) -> str:
     rungs = config.spec.fallback or ()
-    names = [rung.model or (f"catalogue by {rung.catalogue.order_by}" if rung.catalogue else "empty") for rung in rungs]
+    names = [
+        rung.model or (f"catalogue by {rung.catalogue.order_by}" if rung.catalogue else "empty")
+        for rung in rungs
+    ]
     return f"first of {', '.join(names)}"
 
 
 def explanation(query: Query, rule_of: Mapping[str, str]) -> list[dict[str, Any]]:
     """A line for each step that ran."""
     notes = query.notes
-    return [{"step": name, **_line(query, notes[name], rule)} for name, rule in rule_of.items() if name in notes]
+    return [
+        {"step": name, **_line(query, notes[name], rule)} for name, rule in rule_of.items() if name in notes
+    ]
 
 
 def _line(query: Query, note: Note, rule: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ is worse than one item less.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,12 +86,12 @@ class Ladder:
     filters: Sequence[FilterStep]
     empty: bool
 
-    async def answer(self, query: Query, wanted: int) -> Query:
+    async def answer(self, query: Query, wanted: Callable[[Query], int]) -> Query:
         """Answers from the first rung that has something. Raises NoAnswer when none could even be asked."""
         asked = self.empty
         for rung in self.rungs:
             try:
-                found = await self._extended(NOBODY, rung, query, wanted)
+                found = await self._extended(NOBODY, rung, query, wanted(query))
             except StepFailed as failed:
                 _blame(query, rung.name, failed.reason)
                 continue

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from endcap_api.runtime_config import GraphConfig
-from endcap_api.v1alpha1.inferencegraph import Catalogue as CatalogueSpec
 from pydantic import ValidationError
 
+from endcap_api.runtime_config import GraphConfig
+from endcap_api.v1alpha1.inferencegraph import Catalogue as CatalogueSpec
 from endcap_runtime.artefacts import ArtefactError, Policy, Source, fetch
 from endcap_runtime.graph.building import Surroundings
 from endcap_runtime.graph.catalogue import Catalogue, CatalogueInvalid

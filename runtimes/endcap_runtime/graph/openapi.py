@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.values import RequestField
-
 from endcap_runtime.graph.answer_schema import EXPLANATION, PROBLEM, answer_schema
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.request import MAX_ITEMS
@@ -78,7 +78,9 @@ def _success() -> Json:
     }
     return {
         "description": "Recommendations, best first.",
-        "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()},
+        "headers": {
+            name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
+        },
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Answer"}}},
     }
 
@@ -102,7 +104,12 @@ def request_schema(config: GraphConfig) -> Json:
 
 def _field(field: RequestField) -> Json:
     schema: Json = dict(SCHEMAS[field.type]) if field.items is None else _array(field)
-    bounds = {"enum": field.enum, "minimum": field.minimum, "maximum": field.maximum, "default": field.default}
+    bounds = {
+        "enum": field.enum,
+        "minimum": field.minimum,
+        "maximum": field.maximum,
+        "default": field.default,
+    }
     schema |= {name: bound for name, bound in bounds.items() if bound is not None}
     text = " ".join(filter(None, [field.description, _hint(field)]))
     return schema | ({"description": text} if text else {})
@@ -110,7 +117,11 @@ def _field(field: RequestField) -> Json:
 
 def _array(field: RequestField) -> Json:
     assert field.items is not None  # noqa: S101 (the caller asked)
-    return {"type": "array", "items": dict(SCHEMAS[field.items.type]), "maxItems": field.max_items or MAX_ITEMS}
+    return {
+        "type": "array",
+        "items": dict(SCHEMAS[field.items.type]),
+        "maxItems": field.max_items or MAX_ITEMS,
+    }
 
 
 def _hint(field: RequestField) -> str:

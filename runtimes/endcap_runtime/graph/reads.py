@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from endcap_api.v1alpha1.steps import Step
@@ -24,19 +24,17 @@ class Forming:
             {step.identifier: step.name for step in steps if step.recall},
         )
 
-    def models_read(self, reads: Iterable[str]) -> tuple[str, ...]:
+    def models_read(self, reads: Collection[str]) -> tuple[str, ...]:
         """Model steps whose outputs are read: `intent.name` reads `intent`."""
         heads = {name.split(".")[0] for name in reads}
         return tuple(name for identifier, name in self.models.items() if identifier in heads)
 
-    def recalls_read(self, reads: Iterable[str]) -> tuple[str, ...]:
+    def recalls_read(self, reads: Collection[str]) -> tuple[str, ...]:
         """Recall steps whose columns are read: `candidate.together.score` reads `together`."""
-        parts = [name.split(".") for name in reads]
-        heads = {part[1] for part in parts if part[0] == "candidate" and len(part) == 3}
-        return tuple(name for identifier, name in self.recalls.items() if identifier in heads)
+        return tuple(name for identifier, name in self.recalls.items() if columns_read(identifier, reads))
 
 
-def columns_read(identifier: str, reads: Iterable[str]) -> frozenset[str]:
+def columns_read(identifier: str, reads: Collection[str]) -> frozenset[str]:
     """The outputs of a recall step that expressions read."""
     prefix = f"candidate.{identifier}."
     return frozenset(name.removeprefix(prefix) for name in reads if name.startswith(prefix))

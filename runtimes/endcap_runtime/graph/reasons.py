@@ -59,9 +59,8 @@ def _is_product(column: Column) -> bool:
 def readable(value: Any) -> str:
     """Numbers as a person writes them: 1,204 and 0.62 and 3.5, never 0.6184210526315789."""
     if isinstance(value, float) and not value.is_integer():
-        digits = 0 if abs(value) >= 100 else 2
-        shown = f"{value:,.{digits}f}" if abs(value) >= 1 else f"{value:.2g}"
-        return shown.rstrip("0").rstrip(".") if "." in shown and "e" not in shown else shown
+        shown = f"{value:,.2f}" if abs(value) >= 1 else f"{value:.2g}"
+        return shown.rstrip("0").rstrip(".") if "e" not in shown else shown
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{int(value):,}"
     return str(value)

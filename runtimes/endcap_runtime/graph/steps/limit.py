@@ -29,7 +29,9 @@ class LimitStep:
             return query
         with Reading(self.name):
             kinds = self.per(query.scope)
-        keep = first_of_each(kinds.tolist(), self.most) if self.per.per_candidate else _first(len(candidates), self.most)
+        if not self.per.per_candidate:
+            kinds = np.full(len(candidates), kinds)
+        keep = first_of_each(kinds.tolist(), self.most)
         note = query.notes[self.name]
         note.candidates_in, note.kept = len(candidates), len(keep)
         if query.explain:
@@ -49,7 +51,3 @@ def first_of_each(kinds: Sequence[Any], most: int) -> NDArray[np.intp]:
             seen[kind] = count + 1
             keep.append(place)
     return np.array(keep, dtype=np.intp)
-
-
-def _first(length: int, most: int) -> NDArray[np.intp]:
-    return np.arange(min(length, most))

@@ -10,7 +10,6 @@ from endcap_runtime.graph.candidates import Candidates
 from endcap_runtime.graph.failures import StepFailed
 from endcap_runtime.graph.query import Query
 
-
 MERGE = "merge"
 
 

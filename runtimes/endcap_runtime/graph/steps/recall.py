@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from endcap_api.v1alpha1.values import Column
 from endcap_runtime.graph.candidates import Recalled, Values
 from endcap_runtime.graph.catalogue import Catalogue
@@ -72,5 +73,3 @@ class RecallStep:
         note.kept = len(found.rows)
         query.recalled[self.name] = found
         return query
-
-
