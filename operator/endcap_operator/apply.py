@@ -83,6 +83,15 @@ class Writer:
         self.store.put(written)
         return written
 
+    async def mend(self, manifest: Manifest) -> Manifest:
+        """Replace our lists as a whole, where what someone put beside our items is at odds with them."""
+        query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+        written = await self.cluster.request(
+            "PATCH", path_to(key_of(manifest)), query=query, body=manifest, content_type=MERGE
+        )
+        self.store.put(written)
+        return written
+
     async def _prune(self, child: Manifest) -> None:
         body = {"preconditions": {"uid": child["metadata"]["uid"]}, "propagationPolicy": "Background"}
         key = key_of(child)
@@ -152,7 +161,12 @@ class _Round:
             wanted = {**wanted, "metadata": {**wanted["metadata"], "uid": live["metadata"]["uid"]}}
             if seeds:
                 await self._hold(wanted)
-        await self.writer.put(wanted)
+        try:
+            await self.writer.put(wanted)
+        except ClusterError as error:
+            if live is None or not error.invalid:
+                raise
+            await self.writer.mend(wanted)
         if seeds and live is None:
             await self._hold(wanted)
 

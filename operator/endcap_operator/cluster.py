@@ -58,6 +58,11 @@ class ClusterError(Exception):
         return self.code in (404, 409, 410)
 
     @property
+    def invalid(self) -> bool:
+        """The object that would come of it is not valid."""
+        return self.code == 422  # noqa: PLR2004
+
+    @property
     def refused(self) -> bool:
         """The request itself is the matter, e.g. for a quota, a policy or a missing right."""
         return self.code in (400, 403, 422)

@@ -16,7 +16,7 @@ from endcap_operator.reconcile import Outcome, Reconciliation
 from endcap_operator.store import Store, owner_key
 from endcap_operator.workqueue import Urgency, WorkQueue
 
-REFUSED_SECONDS = 8.0
+REFUSED_SECONDS = (0.5, 8.0)
 LONGEST_RECHECK = 5.0
 PATIENCE = 1.05
 _log = logging.getLogger("endcap.operator")
@@ -69,7 +69,7 @@ class Control:
             # The answers to our writes are in the store already, with whatever others changed meanwhile.
             self.queue.add(key, Urgency.RETRY)
         if outcome.refused:
-            self.queue.retry(key, longest=REFUSED_SECONDS)
+            self.queue.retry(key, *REFUSED_SECONDS)
         elif outcome.recheck is None:
             self.rechecks.pop(key, None)
             self.queue.done(key)

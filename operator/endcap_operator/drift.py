@@ -18,6 +18,7 @@ from endcap_operator.keys import Manifest
 
 APPLIED = "endcap.dev/applied"
 _ITEM_KEYS = ("name", "uid", "containerPort", "port", "mountPath", "topologyKey")
+_ATOMIC = frozenset({"selector", "labelSelector", "matchLabels"})
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 _SCALES = {
     "m": Decimal("0.001"),
@@ -41,14 +42,19 @@ def was_applied(live: Manifest, wanted: Manifest) -> bool:
 
 
 def covers(live: Any, wanted: Any) -> bool:
-    """Whether `live` has all that `wanted` has; keyed lists may hold more, other lists may not."""
+    """Whether `live` has all that `wanted` has; mappings and keyed lists may hold more, selectors and others not."""
     if isinstance(wanted, Mapping):
-        return isinstance(live, Mapping) and all(
-            name in live and covers(live[name], value) for name, value in wanted.items()
-        )
+        return isinstance(live, Mapping) and all(_covers_field(live, *field) for field in wanted.items())
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         return isinstance(live, Sequence) and not isinstance(live, str) and _covers_list(live, wanted)
     return live == wanted or _same_quantity(live, wanted)
+
+
+def _covers_field(live: Mapping[str, Any], name: str, wanted: Any) -> bool:
+    """One more label in a selector selects nothing at all."""
+    if name not in live:
+        return False
+    return bool(live[name] == wanted) if name in _ATOMIC else covers(live[name], wanted)
 
 
 def _covers_list(live: Sequence[Any], wanted: Sequence[Any]) -> bool:

@@ -96,10 +96,10 @@ class WorkQueue:
         if not self._finish(key):
             self._later(key, delay)
 
-    def retry(self, key: Key, longest: float = LONGEST_DELAY) -> float:
+    def retry(self, key: Key, first: float = FIRST_DELAY, longest: float = LONGEST_DELAY) -> float:
         """The work failed; the seconds until it is tried again unless a change comes first."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = min(FIRST_DELAY * 2.0 ** min(failures - 1, 30), longest)
+        delay = min(first * 2.0 ** min(failures - 1, 30), longest)
         delay *= random.uniform(0.75, 1.25)  # noqa: S311 - jitter
         if not self._finish(key):
             self._later(key, delay)

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Situations of a cluster for tests of planning: nothing yet, all well, something amiss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from builders import graph, intent, ranker, recaller
+from endcap_operator.manifests.model import CONFIG
+from endcap_operator.plan.children import deployment_of
+from endcap_operator.plan.configuration import kept
+from endcap_operator.plan.entry import plan_for, resource_of
+from endcap_operator.plan.facts import Observed, Plan, Referenced
+from endcap_operator.plan.pods import Failure, Pod, Rejection, Serving
+from endcap_operator.plan.rollout import template_of
+from endcap_operator.platform import Platform
+
+PLATFORM = Platform(
+    images={name: f"endcap/runtime-{name}:dev" for name in ("python", "sklearn", "lightgbm", "graph")},
+    s3_endpoint="http://s3.endcap-store.svc:7070",
+    allowed_hosts=("s3.endcap-store.svc:7070",),
+)
+
+
+def stored(manifest: dict[str, Any]) -> dict[str, Any]:
+    """As the API server returns it."""
+    metadata = {"namespace": "shop", "uid": "7b1c", "generation": 3, "resourceVersion": "11", **manifest["metadata"]}
+    return {**manifest, "metadata": metadata}
+
+
+def model_resource(**spec: Any) -> dict[str, Any]:
+    return stored(ranker(**spec))
+
+
+def graph_resource(**spec: Any) -> dict[str, Any]:
+    return stored(graph(**spec))
+
+
+def models(*, ready: bool = True) -> dict[str, Referenced]:
+    """The three models that the graph calls."""
+    resources = [resource_of(stored(made())) for made in (ranker, recaller, intent)]
+    return {r.identity.name: Referenced(r.spec, ready) for r in resources}
+
+
+def deployed(plan: Plan) -> dict[str, Any]:
+    """The children that a plan makes, by kind, with the UIDs that an API server gives."""
+    return {
+        m["kind"]: {**m, "metadata": {**m["metadata"], "uid": f"{m['kind']}-uid", "resourceVersion": "12"}}
+        for m in plan.manifests
+    }
+
+
+def planned_children(manifest: dict[str, Any], known: dict[str, Referenced]) -> dict[str, dict[str, Any]]:
+    """The manifests of a resource by kind."""
+    plan = plan_for(resource_of(manifest), Observed(models=known), PLATFORM)
+    return {m["kind"]: m for m in plan.manifests}
+
+
+def pod(plan: Plan, number: int = 0, **facts: Any) -> Pod:
+    """A ready pod of the planned Deployment."""
+    deployment = deployment_of(plan.manifests)
+    env = {e["name"]: e["value"] for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    name = deployment["metadata"]["name"]
+    sound = Pod(
+        name=f"{name}-{number}",
+        namespace=deployment["metadata"]["namespace"],
+        uid=f"pod-{number}",
+        address=f"10.0.0.{number + 1}",
+        ready=True,
+        running=True,
+        template=template_of(deployment),
+        nudged=None,
+        environment=env.get(CONFIG),
+    )
+    return replace(sound, **facts)
+
+
+def settled_model(manifest: dict[str, Any] | None = None) -> Observed:
+    """Two replicas serve what is wanted."""
+    plan = plan_for(resource_of(manifest or model_resource()), Observed(), PLATFORM)
+    return Observed(children=deployed(plan), pods=(pod(plan),))
+
+
+def failing(manifest: dict[str, Any], reason: str = "DigestMismatch") -> Pod:
+    """A pod of the manifest's own template that cannot start."""
+    plan = plan_for(resource_of(manifest), Observed(), PLATFORM)
+    failure = Failure(reason, "the artefact has SHA-256 ffff…, not 0123…")
+    return pod(plan, 1, ready=False, running=False, failure=failure)
+
+
+def settled_graph(manifest: dict[str, Any] | None = None, replicas: int = 2) -> Observed:
+    """Every replica confirms what is wanted."""
+    manifest = manifest or graph_resource()
+    plan = plan_for(resource_of(manifest), Observed(models=models()), PLATFORM)
+    revision = revision_of(plan)
+    pods = tuple(pod(plan, number, serving=Serving(revision)) for number in range(replicas))
+    return Observed(children=deployed(plan), pods=pods, models=models())
+
+
+def revision_of(plan: Plan) -> str:
+    config = kept(deployed(plan)["ConfigMap"]["data"])
+    assert config is not None
+    return config.revision
+
+
+def serving(manifest: dict[str, Any], before: Observed, rejected: str | None = None) -> Observed:
+    """The ConfigMap has the manifest's revision; each pod serves it, or rejects it and serves the one before."""
+    plan = plan_for(resource_of(manifest), before, PLATFORM)
+    wanted = revision_of(plan)
+    refusal = Rejection(wanted, rejected, "the catalogue has another digest") if rejected else None
+    pods = tuple(
+        replace(p, serving=Serving(p.serving.revision if refusal and p.serving else wanted, refusal), nudged=wanted)
+        for p in before.pods
+    )
+    return replace(before, children=deployed(plan), pods=pods)
