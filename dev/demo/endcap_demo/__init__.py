@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main job from nothing to an answer: what `make demo` runs."""

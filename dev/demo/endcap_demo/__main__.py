@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From nothing to an answer, phase by phase, the slow ones side by side.
+
+The last line is `demo ok answer=<path of the JSON answer>`.
+"""
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from endcap_cluster import flavour, images
+from endcap_cluster.errors import ClusterError
+from endcap_cluster.progress import phase, say
+
+from endcap_demo import artefacts, installing, serving
+from endcap_demo.places import ANSWERS, EXAMPLE, GRAPH, NAMESPACE
+
+IMAGES = ("operator", "runtime-python", "runtime-sklearn", "runtime-lightgbm")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--cluster", choices=("auto", *flavour.FLAVOURS), default="auto")
+    parser.add_argument(
+        "--prefix", help="with --cluster=current: where your images are, e.g. registry/endcap"
+    )
+    given = parser.parse_args()
+    try:
+        return _run(given.cluster, given.prefix)
+    except ClusterError as error:
+        say(f"error: {error}")
+        return 1
+
+
+def _run(cluster: str, prefix: str | None) -> int:
+    begun = time.monotonic()
+    kubeconfig, names = _prepare(cluster, prefix)
+    with phase("operator"):
+        installing.install(kubeconfig, names)
+    with phase("artefacts pushed"):
+        store = artefacts.push(kubeconfig)
+    with phase("resources ready"):
+        serving.apply(kubeconfig, store)
+        serving.wait_until_ready(kubeconfig)
+    with phase("request"):
+        answer = serving.ask(kubeconfig, "request.json")
+    path = _show(kubeconfig, answer)
+    say(f"  everything: {time.monotonic() - begun:.1f} s")
+    print(f"demo ok answer={path}", flush=True)
+    return 0
+
+
+def _prepare(cluster: str, prefix: str | None) -> tuple[Path, dict[str, str]]:
+    """The cluster with its images, and meanwhile the trained example."""
+    with ThreadPoolExecutor() as pool:
+        trained = pool.submit(_trained)
+        with phase("cluster"):
+            running = flavour.up(cluster)
+        names = {image: _image(running.flavour, image, prefix) for image in IMAGES}
+        trained.result()
+    return running.kubeconfig, names
+
+
+def _trained() -> None:
+    with phase("training the example on The Complete Journey (simulated data)"):
+        artefacts.train()
+
+
+def _image(flavour_name: str, image: str, prefix: str | None) -> str:
+    """The name of an image that the cluster has, or can pull."""
+    if flavour_name == "current":
+        if prefix is None:
+            raise ClusterError(
+                "with --cluster=current give --prefix: where you pushed the images, e.g. registry/endcap"
+            )
+        return f"{prefix}/{image}"
+    (found,) = images.find([f"endcap/{image}"])
+    with phase(f"image {found.name}"):
+        flavour.load(found)
+    return found.name
+
+
+def _show(kubeconfig: Path, answer: dict[str, object]) -> Path:
+    ANSWERS.mkdir(parents=True, exist_ok=True)
+    path = ANSWERS / "answer.json"
+    text = json.dumps(answer, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n")
+    request = (EXAMPLE / "request.json").read_text().strip()
+    say(f"\n$ kubectl --kubeconfig {kubeconfig} -n {NAMESPACE} get endcap\n{serving.table(kubeconfig)}")
+    say(f"POST /{GRAPH} {request}\n{text}\n")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

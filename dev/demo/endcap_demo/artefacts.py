@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The example's artefacts: trained on this machine, then pushed to the cluster's S3 server."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from endcap_cluster import s3
+from endcap_cluster.errors import ClusterError
+from endcap_cluster.layout import CHECKOUT
+
+from endcap_cli import model_store
+from endcap_cli.stores import S3Store
+from endcap_demo.forwarding import forwarded
+from endcap_demo.places import EXAMPLE
+
+BUCKET = "models"
+
+
+def train() -> None:
+    """Write the artefacts to the example's store, and their digests into its resources."""
+    command = [sys.executable, str(EXAMPLE / "train")]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"training failed:\n{done.stderr.strip()}")
+
+
+def push(kubeconfig: Path) -> s3.Store:
+    """Put every artefact of the example into the cluster's store; what is there already stays."""
+    known = s3.read(kubeconfig)
+    with forwarded(kubeconfig, s3.NAMESPACE, "s3", s3.PORT) as address:
+        store = S3Store.at(f"http://{address}", known.access_key, known.secret_key)
+        for file in sorted((EXAMPLE / "store" / BUCKET).rglob("*")):
+            if file.is_file():
+                key = file.relative_to(EXAMPLE / "store").as_posix()
+                model_store.push(file, f"s3://{key}", store)
+    return known

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the demo finds and leaves its things."""
+
+from endcap_cluster.layout import CHECKOUT, KEPT
+
+EXAMPLE = CHECKOUT / "examples" / "01-basket"
+CHART = CHECKOUT / "charts" / "endcap"
+CRDS = CHECKOUT / "crds"
+ANSWERS = KEPT / "demo"
+
+SYSTEM = "endcap-system"
+NAMESPACE = "shop"
+GRAPH = "basket"
+STORE_SECRET = "model-store"  # noqa: S105 - the name of a Secret
+S3_IN_CLUSTER = "s3.endcap-store.svc:7070"
