@@ -89,7 +89,9 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
         self.inject_config()
         server_context.service_type, server_context.service_name = "entry_service", self.name
         factory = ServiceAppFactory(self, is_main=is_main)
-        return self.front(factory(), self._submit(factory))
+        native = factory()
+        native.router.redirect_slashes = False  # a redirect would repeat the Host header, whatever it says
+        return self.front(native, self._submit(factory))
 
     def _submit(self, factory: ServiceAppFactory) -> Submit | None:
         if self.batching is None:

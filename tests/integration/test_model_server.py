@@ -2,6 +2,7 @@
 """The model server as its callers see it: real processes, real sockets, real clients."""
 
 import asyncio
+import gc
 import json
 import re
 import time
@@ -171,7 +172,7 @@ def test_a_triton_client_sends_and_gets_text_and_arrays(basket):
     assert answer.as_numpy("label")[0].decode() == "é"
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Implicitly cleaning up:ResourceWarning")
 def test_bentomls_own_client_calls_the_model(ranker):
     import bentoml
 
@@ -179,6 +180,8 @@ def test_bentomls_own_client_calls_the_model(ranker):
     sent = rows(2)
     with bentoml.SyncHTTPClient(server.url) as client:
         answer = client.predict(columns={name: [row[name] for row in sent] for name in FEATURES})
+    del client
+    gc.collect()  # it leaves a temporary directory to its finalizer
     assert answer["columns"]["score"] == booster.predict(matrix(sent)).tolist()
 
 

@@ -186,13 +186,13 @@ def _deadline(headers: Headers) -> float | None:
 
 async def _outputs(submit: Submit, job: Job) -> Columns:
     """Raises ModelFailed, Problem 504 at the deadline, and Problem 503 when the queue sheds the job."""
+    limit = asyncio.timeout(None if job.deadline is None else job.deadline - time.monotonic())
     try:
-        if job.deadline is None:
-            return await submit(job)  # type: ignore[no-any-return]
-        async with asyncio.timeout(job.deadline - time.monotonic()):
-            return await submit(job)  # type: ignore[no-any-return]
+        async with limit:
+            outputs: Columns = await submit(job)
     except (TimeoutError, Expired) as error:
         raise Problem(504, _LATE) from error
     except Overloaded as error:
         # BentoML's dispatcher turns the cancellation by a timeout into the same exception.
-        raise (Problem(504, _LATE) if job.expired else Problem(503, _BUSY, (), RETRY_SOON)) from error
+        raise (Problem(504, _LATE) if limit.expired() else Problem(503, _BUSY, (), RETRY_SOON)) from error
+    return outputs
