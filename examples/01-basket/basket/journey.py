@@ -30,6 +30,13 @@ NO_SHELF = {
         "PREPAID WIRELESS&ACCESSORIES",
         "TICKETS",
     ],
+    "product_type": [
+        "DOLLAR DAYS",
+        "MESSAGE CENTER/SIGNING",
+        "MISC SALES TRANS",
+        "PRODUCE DISCONTINUED ITEMS",
+        "PROMOTIONAL",
+    ],
 }
 
 

@@ -9,59 +9,71 @@ from pathlib import Path
 
 CURATED = Path(__file__).resolve().parents[1] / "names.csv"
 _WORDS = {
-    "BRD": "breaded",
-    "BRKFST": "breakfast",
-    "CHIX": "chicken",
-    "CIG": "cigarette",
-    "CNDLES": "candles",
-    "DNRS": "dinners",
+    "AMERICAN": "American",
+    "BG": "bags",
+    "BKD": "baked",
+    "BN": "beans",
+    "BTR": "butter",
+    "CHRISTMAS": "Christmas",
+    "CKYS": "cookies",
+    "CLEANG": "cleaning",
+    "CNDY": "candy",
+    "COCO": "cocoa",
+    "CONC": "concentrate",
+    "CRKR": "crackers",
+    "CRYSTL": "crystals",
+    "DNR": "dinner",
+    "DRNK": "drinks",
+    "DRNKS": "drinks",
+    "DRSNG": "dressing",
+    "DSH": "dishes",
+    "EASTER": "Easter",
+    "ENGLISH": "English",
+    "FD": "food",
     "FEM": "feminine",
-    "FLVR": "flavored",
-    "FRE": "fresh",
-    "FRD": "fried",
-    "FRZ": "frozen",
+    "FLVRD": "flavored",
+    "FRENCH": "French",
     "FRZN": "frozen",
+    "GM": "general goods",
     "HBC": "care",
+    "HISPANIC": "Hispanic",
     "HYGN": "hygiene",
-    "IQF": "individually frozen",
+    "ITALIAN": "Italian",
     "JCE": "juice",
-    "JHOOK": "hook",
-    "MISC": "assorted",
-    "MLK": "milk",
+    "MISC": "other",
+    "MIXS": "mixes",
+    "MW": "microwave",
+    "MX": "mixes",
+    "MXS": "mixes",
     "ORIENTAL": "Asian",
     "PCKGD": "packaged",
-    "PKG": "packaged",
+    "PK": "packs",
+    "PKLD": "pickled",
     "PNT": "peanut",
-    "PPK": "packaged",
-    "PRESLC": "sliced",
-    "PRESLCD": "sliced",
-    "PRPCK": "packaged",
-    "PREPACK": "packaged",
-    "PRSLC": "sliced",
-    "PREP": "prepared",
-    "FD": "food",
-    "QSR": "counter",
-    "RW": "raw",
-    "SAL": "salad bar",
+    "PWDR": "powder",
+    "REFRGRATD": "refrigerated",
     "SALD": "salad",
-    "SFT": "soft",
-    "SHLFSH": "shellfish",
-    "SV": "served",
-    "BEV": "beverage",
-    "SW": "sweet",
-    "GDS": "goods",
-    "XMAS": "Christmas",
+    "SHERBTS": "sherbets",
+    "SNDWCH": "sandwich",
+    "SNKS": "snacks",
+    "SPLY": "supplies",
+    "SPRD": "spreads",
+    "TISS": "tissue",
+    "TRSH": "trash",
+    "VEG": "vegetables",
+    "WHLSM": "wholesome",
+    "WTR": "water",
 }
 
 
 def display_names(product_types: Sequence[str], categories: Sequence[str]) -> list[str]:
-    """One name each, all different; a clash is settled by the category, then by the code itself."""
+    """One name each, all different; a clash is settled by the category, then by the code as it is."""
     curated = _curated()
     names = [curated.get(code) or readable(code) for code in product_types]
-    for more in (categories, product_types):
+    for more in ([readable(category) for category in categories], product_types):
         seen = Counter(name.lower() for name in names)
         names = [
-            f"{name} ({readable(extra)})" if seen[name.lower()] > 1 and code not in curated else name
+            f"{name} ({extra})" if seen[name.lower()] > 1 and code not in curated else name
             for name, extra, code in zip(names, more, product_types, strict=True)
         ]
     return names
@@ -69,7 +81,7 @@ def display_names(product_types: Sequence[str], categories: Sequence[str]) -> li
 
 def readable(code: str) -> str:
     """`FRZN BRD STICK/PORTON` becomes `Frozen breaded stick/porton`; what is cut off in brackets goes."""
-    text = re.sub(r"\(([^)]*)$|[(*]+|\)", "", code).replace(":", ": ").replace("&", " & ")
+    text = re.sub(r"\([^)]*$|[()*.]", "", code).replace(":", ": ").replace("&", " & ")
     if text.endswith("-MAGAZINE"):
         text = f"{text.removesuffix('-MAGAZINE')} MAGAZINES"
     words = re.sub(r"[A-Z]+", lambda match: _WORDS.get(match[0], match[0].lower()), text)
