@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from endcap_api.runtime_config import version_of
+from endcap_api.v1alpha1.modeldeployment import ArtefactUri
 from endcap_cli.packing import pack
 from endcap_cli.stores import Entry, Store, StoreError, file_digest
 from endcap_runtime.artefacts import ArtefactError, Policy, Reason, Source, fetch
@@ -56,7 +59,7 @@ def push(path: Path, uri: str, store: Store) -> Pushed:
     Raises StoreError if the version exists with other bytes, PackingError for what cannot be packed and
     ArtefactError for what a pod would refuse.
     """
-    bucket, key = bucket_and_key(uri)
+    bucket, key = bucket_and_key(_nameable(uri))
     with _as_file(path, uri) as file:
         sha256 = file_digest(file)
         has_pickle = _rehearse(file, sha256)
@@ -66,6 +69,14 @@ def push(path: Path, uri: str, store: Store) -> Pushed:
                 f"{uri} exists with other contents, and versions never change: choose a new version"
             )
         return Pushed(uri, sha256, file.stat().st_size, created, has_pickle)
+
+
+def _nameable(uri: str) -> str:
+    """The URI, if a resource may name it: a version that none can use is not worth storing."""
+    try:
+        return TypeAdapter(ArtefactUri).validate_python(uri)
+    except ValidationError as error:
+        raise StoreError(f"{uri!r} is no URI for a resource: {error.errors()[0]['msg']}") from None
 
 
 @contextmanager

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster that is only looked at: reads, and writes that the API server is told not to carry out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import urllib3
+from kubernetes import client
+from kubernetes import config as _config
+
+from endcap_api.v1alpha1.kinds import GROUP, KINDS, VERSION
+from endcap_cli.terminal import CommandError
+
+TIMEOUT_SECONDS = 10
+NOT_FOUND = 404
+FAILURES = 400
+config: Any = _config  # the library has no types
+_PATHS = {
+    **{kind.name: f"/apis/{GROUP}/{VERSION}/namespaces/{{}}/{kind.plural}" for kind in KINDS.values()},
+    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
+    "Service": "/api/v1/namespaces/{}/services",
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+}
+_DRY_RUN = (("dryRun", "All"), ("fieldManager", "endcap"), ("force", "true"), ("fieldValidation", "Strict"))
+
+
+class Refused(Exception):  # noqa: N818 - what the API server did
+    """The API server's own words, and its HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Cluster:
+    """The API server that a kubeconfig names."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+
+    @property
+    def host(self) -> str:
+        return str(self._api.configuration.host)
+
+    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """The object as it is; None where there is none. Raises Refused."""
+        try:
+            return self._call("GET", f"{_PATHS[kind].format(namespace)}/{name}")
+        except Refused as refused:
+            if refused.status == NOT_FOUND:
+                return None
+            raise
+
+    def deployments(self, namespace: str) -> list[dict[str, Any]]:
+        """Raises Refused."""
+        return list(self._call("GET", _PATHS["Deployment"].format(namespace))["items"])
+
+    def would_become(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """What a server-side apply would make of an object; nothing is written. Raises Refused."""
+        metadata = manifest["metadata"]
+        path = f"{_PATHS[manifest['kind']].format(metadata['namespace'])}/{metadata['name']}"
+        return self._call("PATCH", path, query=_DRY_RUN, body=manifest)
+
+    def _call(self, method: str, path: str, query: Any = (), body: Any = None) -> dict[str, Any]:
+        headers = {"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"}
+        serialized = self._api.param_serialize(
+            method,
+            path,
+            query_params=list(query),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        answer = self._api.call_api(*serialized, _request_timeout=TIMEOUT_SECONDS)
+        text = answer.read()
+        if answer.status >= FAILURES:
+            raise Refused(answer.status, _words(text))
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+
+def _words(text: bytes) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text.decode(errors="replace")[:300]
+
+
+def current_namespace(kubeconfig: str | None, context: str | None) -> str | None:
+    """The namespace of the chosen context; None where no kubeconfig is found."""
+    try:
+        contexts, active = config.list_kube_config_contexts(kubeconfig)
+    except config.ConfigException:
+        return None
+    chosen = next((one for one in contexts if one["name"] == context), active)
+    return str(chosen["context"].get("namespace") or "default")
+
+
+@contextmanager
+def connected(kubeconfig: str | None, context: str | None) -> Iterator[Cluster]:
+    """The cluster of a kubeconfig; raises CommandError when it cannot be used or reached."""
+    configuration = client.Configuration()
+    configuration.retries = urllib3.Retry(0)
+    try:
+        config.load_kube_config(kubeconfig, context, configuration, persist_config=False)
+        with client.ApiClient(configuration) as api:
+            yield Cluster(api)
+    except config.ConfigException as error:
+        raise CommandError(f"kubeconfig: {error}") from None
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        reason = str(getattr(error, "reason", error)).rpartition(": ")[2]
+        raise CommandError(f"the cluster at {configuration.host} cannot be reached: {reason}") from None

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What would change in a cluster, object by object, as the API server works it out in a dry run."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from endcap_api.v1alpha1.kinds import parse
+from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_cli.bundle import Bundle, Read
+from endcap_cli.cluster import NOT_FOUND, Cluster, Refused
+from endcap_cli.planning import NO_UID, Images, as_resource, referenced, waiting
+from endcap_operator.plan.children import CHILD_KINDS
+from endcap_operator.plan.entry import models_of, plan_for
+from endcap_operator.plan.facts import Observed, Plan, Referenced, Resource
+from endcap_operator.platform import Platform
+from endcap_operator.settings import Settings, SettingsError
+
+OPERATOR_NAMESPACE = "endcap-system"
+_VERBS = {"+": "create", "~": "change", "-": "delete", "=": "keep", "!": "refused"}
+# What the API server and the operator keep for themselves.
+_HOUSEKEEPING = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "annotations")
+
+
+@dataclass(frozen=True)
+class Change:
+    """`sign` is + create, ~ change, - delete, = keep or ! refused; `lines` are a unified difference."""
+
+    sign: str
+    object: str
+    lines: tuple[str, ...] = ()
+
+    @property
+    def verb(self) -> str:
+        return _VERBS[self.sign]
+
+    @property
+    def refusal(self) -> bool:
+        return self.sign == "!"
+
+
+def changes(bundle: Bundle, cluster: Cluster, images: Images) -> Iterator[Change]:
+    """Of each resource and then of its children. Reads only."""
+    platform = images.platform(_platform_of(cluster))
+    for read in bundle.reads:
+        live = cluster.get(read.manifest.data["kind"], read.manifest.namespace, read.manifest.name)
+        yield _resource_change(read, live)
+        yield from _children_changes(read, live, bundle, cluster, platform)
+
+
+def summary(found: Sequence[Change]) -> str:
+    counts = Counter(change.sign for change in found)
+    parts = [f"{counts[sign]} to {_VERBS[sign]}" for sign in "+~-"]
+    return ", ".join(
+        [*parts, f"{counts['=']} as wanted", *([f"{counts['!']} refused"] if counts["!"] else [])]
+    )
+
+
+def _platform_of(cluster: Cluster) -> Platform | None:
+    """What the operator in the cluster was told, if it can be seen."""
+    try:
+        deployments = cluster.deployments(OPERATOR_NAMESPACE)
+    except Refused:
+        return None
+    for deployment in deployments:
+        for container in deployment["spec"]["template"]["spec"]["containers"]:
+            environment = {entry["name"]: entry.get("value", "") for entry in container.get("env", ())}
+            if "ENDCAP_IMAGES" in environment:
+                return _settings(environment)
+    return None
+
+
+def _settings(environment: Mapping[str, str]) -> Platform | None:
+    try:
+        return Settings.read(environment).platform
+    except SettingsError:
+        return None
+
+
+def _resource_change(read: Read, live: Mapping[str, Any] | None) -> Change:
+    """The spec alone: the rest is what other tools say about it."""
+    name = f"{read.manifest.resource} in {read.manifest.namespace}"
+    if live is None:
+        return Change("+", name)
+    lines = _difference(live["spec"], parse(read.manifest.data).dump())
+    return Change("~" if lines else "=", name, lines)
+
+
+def _children_changes(
+    read: Read, live: Mapping[str, Any] | None, bundle: Bundle, cluster: Cluster, platform: Platform
+) -> Iterator[Change]:
+    metadata = (live or {}).get("metadata", {})
+    resource = as_resource(read, metadata.get("uid", NO_UID), metadata.get("generation", 1))
+    observed = _observed(resource, bundle, cluster)
+    plan = plan_for(resource, observed, platform)
+    if not plan.manifests:
+        yield Change("=", read.manifest.resource, (waiting(plan),))
+    yield from _planned_changes(plan, observed, cluster)
+
+
+def _planned_changes(plan: Plan, observed: Observed, cluster: Cluster) -> Iterator[Change]:
+    for manifest in plan.manifests:
+        yield _child_change(manifest, observed.children.get(manifest["kind"]), cluster)
+    for child in plan.prune:
+        yield Change("-", _name(child))
+
+
+def _observed(resource: Resource, bundle: Bundle, cluster: Cluster) -> Observed:
+    identity = resource.identity
+    found = [cluster.get(kind, identity.namespace, identity.child) for kind in CHILD_KINDS[identity.kind]]
+    children = {child["kind"]: child for child in _named(found, identity.kind)}
+    return Observed(
+        children=children, models={**_live_models(resource, cluster), **referenced(bundle, resource)}
+    )
+
+
+def _named(found: Sequence[dict[str, Any] | None], kind: str) -> Iterator[dict[str, Any]]:
+    """With their kinds, which the API server leaves out of some answers."""
+    for child_kind, child in zip(CHILD_KINDS[kind], found, strict=True):
+        if child is not None:
+            yield {**child, "kind": child_kind}
+
+
+def _live_models(resource: Resource, cluster: Cluster) -> dict[str, Referenced]:
+    models = {}
+    for name in models_of(resource):
+        live = cluster.get("ModelDeployment", resource.identity.namespace, name)
+        spec = parse({"kind": "ModelDeployment", "spec": live["spec"]}) if live else None
+        if isinstance(spec, ModelDeploymentSpec):
+            models[name] = Referenced(spec, ready=True)
+    return models
+
+
+def _child_change(manifest: dict[str, Any], live: Mapping[str, Any] | None, cluster: Cluster) -> Change:
+    try:
+        wanted = cluster.would_become(manifest)
+    except Refused as refused:
+        if live is None and refused.status == NOT_FOUND:  # its namespace is to be made as well
+            return Change("+", _name(manifest))
+        return Change("!", _name(manifest), (str(refused),))
+    if live is None:
+        return Change("+", _name(manifest))
+    lines = _difference(_readable(live), _readable(wanted))
+    return Change("~" if lines else "=", _name(manifest), lines)
+
+
+def _name(manifest: Mapping[str, Any]) -> str:
+    return f"{manifest['kind']}/{manifest['metadata']['name']} in {manifest['metadata']['namespace']}"
+
+
+def _difference(before: Any, after: Any) -> tuple[str, ...]:
+    old, new = (yaml.safe_dump(_plain(value), width=120).splitlines() for value in (before, after))
+    return tuple(difflib.unified_diff(old, new, lineterm="", n=2))[2:]
+
+
+def _plain(value: Any) -> Any:
+    """The API server makes no difference between 50 and 50.0."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _readable(child: Mapping[str, Any]) -> dict[str, Any]:
+    """Without housekeeping, and with the configurations inside as objects, so that a difference shows its field."""
+    shown: dict[str, Any] = copy.deepcopy(
+        {k: v for k, v in child.items() if k not in ("status", "kind", "apiVersion")}
+    )
+    for name in _HOUSEKEEPING:
+        shown["metadata"].pop(name, None)
+    data = shown.get("data") or {}
+    data.pop("last-good.json", None)
+    for name in data:
+        data[name] = _parsed(data[name])
+    template = shown.get("spec", {}).get("template")
+    return {
+        **shown,
+        **({"spec": {**shown["spec"], "template": _readable_template(template)}} if template else {}),
+    }
+
+
+def _readable_template(template: dict[str, Any]) -> dict[str, Any]:
+    template["metadata"].pop("annotations", None)
+    for container in (*template["spec"].get("containers", ()), *template["spec"].get("initContainers", ())):
+        for entry in container.get("env", ()):
+            entry["value"] = _parsed(entry.get("value", ""))
+    return template
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`endcap model`: versions of models and catalogues in a store, pushed once and never changed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from endcap_api.runtime_config import version_of
+from endcap_cli.model_store import Pushed, Version, listing, push
+from endcap_cli.packing import PackingError
+from endcap_cli.pinning import PinningError, pinned
+from endcap_cli.stores import Store, StoreError, store_from
+from endcap_cli.terminal import CommandError, complain, say
+from endcap_runtime.artefacts import ArtefactError
+
+PUSH = """\
+Put a model file or a folder (packed as an archive) into the store under a new version, checked the way
+a pod checks it, and print the two lines that a resource needs. A version never changes: pushing other
+bytes under the same name is refused, pushing the same again does nothing.
+"""
+LIST = "List the versions of models and catalogues in a store, with their digests."
+STORE = """\
+The store is --store DIR (a folder, as endcap run reads it) or --endpoint URL (an S3 server, with
+AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY); ENDCAP_LOCAL_STORE and ENDCAP_S3_ENDPOINT stand for them.
+"""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("model", help="push and list versions of models")
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_push(actions)
+    _add_list(actions)
+
+
+def _add_push(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _action(actions, "push", PUSH)
+    parser.add_argument("path", type=Path, metavar="PATH", help="a model file, or a folder to pack")
+    parser.add_argument("uri", metavar="URI", help="where to put it, e.g. s3://models/basket-ranker/4.tar.gz")
+    parser.add_argument(
+        "--update", type=Path, metavar="FILE", help="write the URI and digest into this YAML file"
+    )
+    parser.set_defaults(run=run_push)
+
+
+def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _action(actions, "list", LIST)
+    parser.add_argument("prefix", metavar="PREFIX", help="e.g. s3://models/ or s3://models/basket-ranker/")
+    parser.set_defaults(run=run_list)
+
+
+def _action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, description: str
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(
+        name,
+        help=description.split(".", maxsplit=1)[0].replace("\n", " "),
+        description=description,
+        epilog=STORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--store", metavar="DIR", help="a folder that stands for the store")
+    place.add_argument("--endpoint", metavar="URL", help="an S3 server")
+    return parser
+
+
+def run_push(arguments: argparse.Namespace) -> int:
+    try:
+        pushed = push(arguments.path, arguments.uri, _store(arguments))
+    except (StoreError, PackingError, ArtefactError, OSError) as error:
+        raise CommandError(str(error)) from None
+    _tell(pushed)
+    if arguments.update:
+        _update(arguments.update, pushed)
+    return 0
+
+
+def _store(arguments: argparse.Namespace) -> Store:
+    if arguments.store:
+        Path(arguments.store).mkdir(parents=True, exist_ok=True)
+        return store_from({"ENDCAP_LOCAL_STORE": arguments.store})
+    if arguments.endpoint:
+        environment = {k: v for k, v in os.environ.items() if k != "ENDCAP_LOCAL_STORE"}
+        return store_from({**environment, "ENDCAP_S3_ENDPOINT": arguments.endpoint})
+    return store_from(os.environ)
+
+
+def _tell(pushed: Pushed) -> None:
+    done = "pushed" if pushed.created else "was there already"
+    complain(f"{done}: version {version_of(pushed.uri)}, {_size(pushed.bytes)}")
+    say(f"uri: {pushed.uri}")
+    say(f"sha256: {pushed.sha256}")
+    if pushed.has_pickle:
+        complain(
+            "note: it holds a pickle, which runs code when it is loaded: the resource needs allowPickle: true"
+        )
+
+
+def _update(file: Path, pushed: Pushed) -> None:
+    try:
+        file.write_text(pinned(file.read_text(encoding="utf-8"), pushed.uri, pushed.sha256), encoding="utf-8")
+    except (PinningError, OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file}: {error}") from None
+    complain(f"updated {file}")
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    try:
+        versions = listing(arguments.prefix, _store(arguments))
+    except (StoreError, OSError) as error:
+        raise CommandError(str(error)) from None
+    if not versions:
+        raise CommandError(f"nothing is stored below {arguments.prefix}")
+    rows = [("MODEL", "VERSION", "SIZE", "PUSHED", "SHA256"), *(_row(version) for version in versions)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _row(version: Version) -> tuple[str, ...]:
+    pushed = version.modified.strftime("%Y-%m-%d %H:%M")
+    return version.name, version.version, _size(version.bytes), pushed, version.sha256 or "not known"
+
+
+def _size(number: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:  # noqa: PLR2004  a unit holds as many of the one below
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`endcap run`: the same resources, served on this machine without a cluster."""
