@@ -102,6 +102,7 @@ def test_a_suffix_that_does_not_fit_is_refused(any_store, model):
         (model, "s3://models/x/1.txt", "end in .tar.gz"),
         (model / "model.txt", "s3://models/x/1.skops", "end in '.txt'"),
         (model / "missing.txt", "s3://models/x/1.txt", "no file or folder"),
+        (model / "model.txt", "s3://models/x/1 2.txt", "without spaces"),
     ]:
         with pytest.raises(StoreError, match=said):
             push(path, uri, any_store)

@@ -49,6 +49,8 @@ def test_a_file_of_a_claim_is_fetched_with_its_marker(policy, tmp_path):
         "pvc://models/v4/model.txt\0", "pvc://..models/model.txt", "file://model.txt", "file:///etc/hostname",
         "ftp://models.example/model.txt", "model.txt", "/etc/hostname", "gs://models/model.txt", "pvc://models/v4/",
         "pvc://models/.hidden", "PVC://models/v4/model.txt",
+        "pvc://models/v4/model.txt?x=1", "pvc://models/v4/model.txt#x", "https://models.example/", "https://models.example/%2e%2e",
+        "https://models.example/a%2f..%2fb",
     ],
 )  # fmt: skip
 def test_paths_that_leave_a_claim_and_schemes_that_are_not_offered_are_refused(uri, policy, tmp_path):

@@ -103,14 +103,14 @@ def test_a_pickle_is_refused_in_every_wrapping_and_under_every_name(wrapping, na
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / name).write_bytes(WRAPPINGS[wrapping](canary, tmp_path))
     with pytest.raises(ArtefactError, match=rf"deep/{name}.*\.skops.*allowPickle: true") as caught:
-        refuse_pickles(folder)
+        refuse_pickles(folder, Limits())
     assert caught.value.reason is Reason.PICKLE_REFUSED
 
 
 @pytest.mark.parametrize("name", ["m.pkl", "m.PICKLE", "m.joblib", "m.dill", "m.pt", "m.pth", "m.ckpt"])
 def test_a_name_that_loaders_unpickle_is_refused_whatever_the_file_holds(name, tmp_path):
     (tmp_path / name).write_text("nothing of the kind")
-    assert pickle_in(tmp_path / name) == "is named as a pickle"
+    assert pickle_in(tmp_path / name, Limits()) == "is named as a pickle"
 
 
 HARMLESS_TEXTS = {
@@ -131,7 +131,7 @@ HARMLESS_TEXTS = {
 @pytest.mark.parametrize("name", HARMLESS_TEXTS)
 def test_plain_text_is_no_pickle(name, tmp_path):
     (tmp_path / name).write_text(HARMLESS_TEXTS[name])
-    assert pickle_in(tmp_path / name) is None
+    assert pickle_in(tmp_path / name, Limits()) is None
 
 
 def test_the_formats_that_are_asked_for_instead_are_no_pickles(tmp_path):
@@ -141,7 +141,18 @@ def test_the_formats_that_are_asked_for_instead_are_no_pickles(tmp_path):
     np.savez(tmp_path / "arrays.npz", a=np.arange(12.0), b=np.zeros((3, 3)))
     pq.write_table(pa.table({"id": ["1", "2"], "price": [1.0, 2.0]}), tmp_path / "catalogue.parquet")
     (tmp_path / "table.csv.gz").write_bytes(gzip.compress(b"Brand,Price\n" + b"Acme,1\n" * 1000))
-    refuse_pickles(tmp_path)
+    refuse_pickles(tmp_path, Limits())
+
+
+def test_what_cannot_be_searched_is_not_trusted(tmp_path):
+    many = zipped("archive/data", b"")
+    (tmp_path / "many").write_bytes(many)
+    assert pickle_in(tmp_path / "many", Limits(entries=0)) == "is a zip that cannot be searched for pickles"
+    dictionary = lzma.compress(
+        b"x", format=lzma.FORMAT_ALONE, filters=[{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 28}]
+    )
+    (tmp_path / "hungry").write_bytes(dictionary)
+    assert pickle_in(tmp_path / "hungry", Limits()) == "is a pickle"
 
 
 OPCODES = st.sampled_from([

@@ -12,65 +12,49 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from endcap_api.runtime_config import ArtefactConfig
 from endcap_runtime.artefacts.errors import ArtefactError, invalid
 from endcap_runtime.artefacts.fetching import Fetched, fetch
 from endcap_runtime.artefacts.policy import Policy, Source
+from endcap_runtime.observability import logs
+from endcap_runtime.termination import report
 
-_log = logging.getLogger("endcap.artefacts")
-_LONGEST_MESSAGE = 1000
-
-
-class _JsonLines(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        fields = {"time": time, "level": record.levelname.lower(), "message": record.getMessage()}
-        return json.dumps({**fields, **getattr(record, "fields", {})})
+log = logging.getLogger("endcap.artefacts")
 
 
-def source_from(environment: Mapping[str, str]) -> Source:
+def source_from(environ: Mapping[str, str]) -> Source:
     """The artefact that ENDCAP_MODEL_CONFIG names."""
     try:
-        artefact = json.loads(environment["ENDCAP_MODEL_CONFIG"])["artefact"]
-        return Source(
-            uri=artefact["uri"],
-            sha256=artefact["sha256"],
-            secret=artefact.get("secret"),
-            allow_pickle=artefact.get("allowPickle", False) is True,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise invalid(f"ENDCAP_MODEL_CONFIG does not name an artefact: {error}") from error
+        config = ArtefactConfig.model_validate(json.loads(environ["ENDCAP_MODEL_CONFIG"])["artefact"])
+    except KeyError as error:
+        raise invalid(f"ENDCAP_MODEL_CONFIG is not set or names no artefact: {error} is missing") from error
+    except (TypeError, ValueError, ValidationError) as error:
+        raise invalid(f"ENDCAP_MODEL_CONFIG is not valid: {error}") from error
+    return Source(config.uri, config.sha256, config.secret, config.allow_pickle)
 
 
-def run(environment: Mapping[str, str]) -> Fetched:
+def run(environ: Mapping[str, str]) -> Fetched:
     """Fetch what the environment describes to where it says."""
-    into = Path(environment.get("ENDCAP_ARTEFACT_DIR", "/artefact"))
-    return fetch(source_from(environment), into, Policy.from_environment(environment))
+    into = Path(environ.get("ENDCAP_ARTEFACT_DIR", "/artefact"))
+    return fetch(source_from(environ), into, Policy.from_environment(environ))
 
 
-def main() -> int:
+def main(environ: Mapping[str, str]) -> int:
     """Exit status 0 with the artefact in place, or 1 with a termination message."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logs.configure()
     try:
-        fetched = run(os.environ)
+        fetched = run(environ)
     except ArtefactError as error:
-        return _give_up(error.reason, error.message)
-    _log.info("artefact in place", extra={"fields": {"sha256": fetched.sha256, "bytes": fetched.bytes}})
+        log.exception("The artefact is not in place", extra={"reason": error.reason.value})
+        report(error.reason.value, error.message, environ)
+        return 1
+    log.info("The artefact is in place", extra={"sha256": fetched.sha256, "bytes": fetched.bytes})
     return 0
 
 
-def _give_up(reason: str, message: str) -> int:
-    _log.error("no artefact", extra={"fields": {"reason": reason, "detail": message}})
-    log = Path(os.environ.get("ENDCAP_TERMINATION_LOG", "/dev/termination-log"))
-    log.write_text(json.dumps({"reason": reason, "message": message[:_LONGEST_MESSAGE]}), encoding="utf-8")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(os.environ))

@@ -20,14 +20,20 @@ from endcap_runtime.artefacts.urls import parse_url
 
 Origin: TypeAlias = Callable[[Sink], None]
 
+_WEB = ("http://", "https://")
 _PIECE = 1024 * 1024
 _FILE_NAME = re.compile(r"(?!\.)[ -.0-\[\]-~]{1,128}")
 
 
 def artefact_name(uri: str) -> str:
     """The file name that a URI ends in, which says what the artefact is and becomes a file on disk."""
-    path = uri.partition("?")[0].partition("#")[0]
-    name = unquote(path.rpartition("/")[2])
+    is_web = uri.startswith(_WEB)
+    if "#" in uri or ("?" in uri and not is_web):
+        raise refused(
+            "the URI has a fragment, or a query where there is none: only http(s) URIs have queries"
+        )
+    name = uri.partition("?")[0].rpartition("/")[2]
+    name = unquote(name) if is_web else name
     if not _FILE_NAME.fullmatch(name):
         raise refused("the URI must end in a file name, such as model.txt or 4.tar.gz")
     return name
@@ -36,7 +42,7 @@ def artefact_name(uri: str) -> str:
 def open_origin(source: Source, policy: Policy, client: Client) -> Origin:
     """The function that streams a source; ArtefactRefused for schemes and places that the policy does not allow."""
     scheme = source.uri.partition("://")[0]
-    if scheme in {"http", "https"}:
+    if source.uri.startswith(_WEB):
         return partial(client.get, _http_request(source, policy))
     if scheme == "s3":
         return _s3(source, policy, client)

@@ -32,7 +32,7 @@ def unpack(packed: Path, contents: Path, name: str, source: Source, limits: Limi
         packed.rename(contents / name)
     _check_containers(contents, limits)
     if not source.allow_pickle:
-        refuse_pickles(contents)
+        refuse_pickles(contents, limits)
     return contents
 
 

@@ -37,7 +37,7 @@ _BROKEN = (
 def extract_zip(packed: Path, root: Path, limits: Limits) -> None:
     """Unpack into the empty folder `root`; ArtefactError for anything but plain files and folders."""
     budget = Budget(packed.stat().st_size, limits)
-    with _opened(packed, limits) as archive:
+    with opened_zip(packed, limits) as archive:
         for member, path in _admitted(archive, limits):
             if member.is_dir():
                 (root / path).mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def extract_zip(packed: Path, root: Path, limits: Limits) -> None:
 def check_zip(packed: Path, limits: Limits) -> list[str]:
     """The names in a container that stays packed, each checked and its declared size counted."""
     budget = Budget(packed.stat().st_size, limits)
-    with _opened(packed, limits) as archive:
+    with opened_zip(packed, limits) as archive:
         members = [member for member, _ in _admitted(archive, limits)]
     for member in members:
         budget.spend(member.file_size)
@@ -56,7 +56,8 @@ def check_zip(packed: Path, limits: Limits) -> list[str]:
 
 
 @contextmanager
-def _opened(packed: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
+def opened_zip(packed: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
+    """A zip whose table of contents is within limits; what is broken in it becomes ArtefactInvalid."""
     _check_directory(packed, limits)
     try:
         with zipfile.ZipFile(packed) as archive:
