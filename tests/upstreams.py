@@ -79,6 +79,7 @@ class Received:
     path: str
     headers: dict[str, str]
     columns: dict[str, list[Any]]
+    tensors: list[str]  # names of the tensors, when it came as tensors
 
 
 @dataclass
@@ -164,14 +165,15 @@ class Upstream:
         first, *lines = head.split("\r\n")[:-2]
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         body = await reader.readexactly(int(headers["content-length"]))
-        return Received(first.split(" ")[1], headers, self._columns(headers, body))
+        return Received(first.split(" ")[1], headers, *self._columns(headers, body))
 
-    def _columns(self, headers: Mapping[str, str], body: bytes) -> dict[str, list[Any]]:
+    def _columns(self, headers: Mapping[str, str], body: bytes) -> tuple[dict[str, list[Any]], list[str]]:
         length = headers.get(oip.LENGTH_HEADER.decode())
         if length is None:
-            return json.loads(body)["columns"]
+            return json.loads(body)["columns"], []
         tensors = oip.parse_request(body, int(length)).inputs
-        return {name: list(values) for name, values in columns_from(self.inputs, tensors).items()}
+        columns = {name: list(values) for name, values in columns_from(self.inputs, tensors).items()}
+        return columns, [tensor.name for tensor in tensors]
 
     async def _reply(self, received: Received, writer: asyncio.StreamWriter) -> bool:
         how = self.behaviour
@@ -236,8 +238,8 @@ class Upstream:
 
 
 async def _gone(reader: asyncio.StreamReader) -> None:
-    """Until the caller hangs up."""
-    while not reader.at_eof() and reader.exception() is None:
+    """Until the caller hangs up; a stream tells of its end only when asked."""
+    while not reader.at_eof() and reader.exception() is None:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls to a real model server that answers, fails, hangs and dies: one exception, one deadline, nothing left behind."""
+"""Calls to a real model server that answers, fails, hangs and dies: one exception, one deadline, nothing left."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def models() -> AsyncIterator[Models]:
 async def settled(condition: Any) -> None:
     """Wait until what the other end must first notice has happened."""
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (the other end of a socket sets no event of ours)
             await asyncio.sleep(0.005)
 
 
@@ -91,6 +91,18 @@ async def test_scalars_go_and_come_as_typed_columns(models: Models) -> None:
         assert prediction.model == "upstream@1"
         assert upstream.calls[0].path == "/v2/models/basket-ranker/infer"
         assert [type(value) for value in upstream.calls[0].columns["days"]] == [np.int64] * 3
+
+
+async def test_columns_of_numbers_alone_go_as_one_matrix_in_declared_order(models: Models) -> None:
+    inputs = [column("a", "number"), column("b", "number")]
+    answer = {"score": [10.0, 20.0]}
+    async with Upstream(inputs, [column("score", "number")], lambda _: answer) as upstream:
+        prediction = await models.model("m", upstream.contract).predict(
+            {"b": [3.0, 4.0], "a": [1.0, 2.0]}, 2, call()
+        )
+        assert prediction.columns["score"].tolist() == [10.0, 20.0]
+        assert upstream.calls[0].columns == {"a": [1.0, 2.0], "b": [3.0, 4.0]}
+        assert upstream.calls[0].tensors == ["columns"]
 
 
 async def test_arrays_go_and_come_as_lists(models: Models) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
-from cel_expr_python import cel
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from endcap_runtime.graph.columns import Vocabulary, Words
-from endcap_runtime.graph.expressions.vector import Fault, Mask, Vector, fault_where
+from endcap_runtime.graph.expressions.vector import Fault, Mask, Vector, either, fault_where
 
 # A vocabulary of at most so many words is asked as a whole, and the answers are kept.
 _KEPT = 4096
@@ -64,7 +64,33 @@ def _by_word(words: Words, ask: Callable[[NDArray[np.object_]], NDArray[Any]]) -
     return answers
 
 
-Test = Callable[[str, str], "bool | str"]  # a text is the message of a fault
+Test = Callable[[NDArray[np.object_], str], Vector]  # of words [n]; the answer is bool [n]
+
+
+def _plain(test: Callable[[str, str], bool]) -> Test:
+    return lambda words, argument: Vector(np.array([test(word, argument) for word in words], dtype=np.bool_))
+
+
+def _matches(words: NDArray[np.object_], pattern: str) -> Vector:
+    """RE2, as the CEL library has it: Python's `re` has another syntax, and no bound on its time."""
+    try:
+        found = pc.match_substring_regex(pa.array(words, pa.string()), pattern)
+    except pa.ArrowInvalid as error:
+        wrong = np.ones(len(words), dtype=np.bool_)
+        return Vector(np.zeros(len(words), dtype=np.bool_), fault_where(wrong, _first_line(error)))
+    return Vector(found.to_numpy(zero_copy_only=False))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].lower()
+
+
+TESTS: dict[str, Test] = {
+    "startsWith": _plain(str.startswith),
+    "endsWith": _plain(str.endswith),
+    "contains": _plain(operator.contains),
+    "matches": _matches,
+}
 
 
 class Predicate:
@@ -78,54 +104,32 @@ class Predicate:
 
     def __call__(self, words: Words, argument: Words) -> Vector:
         if len(argument) != 1:
-            pairs = np.broadcast(words.decode(), argument.decode())
-            return _answers([self._test(word, other) for word, other in pairs])
+            return self._by_argument(words, argument)
         if self._constant is not None and len(words.vocabulary) <= _KEPT:
-            return self._kept(words)
-        return self._asked(words, argument.vocabulary.words[argument.codes[0]])
+            return self._kept(words, self._constant)
+        present, place = np.unique(words.codes, return_inverse=True)
+        asked = words.vocabulary.words[present]
+        return _taken(self._test(asked, argument.vocabulary.words[argument.codes[0]]), place)
 
-    def _kept(self, words: Words) -> Vector:
+    def _kept(self, words: Words, argument: str) -> Vector:
         if self._vocabulary is not words.vocabulary:
-            self._answers = _answers(
-                [self._test(word, self._constant or "") for word in words.vocabulary.words]
-            )
+            self._answers = self._test(words.vocabulary.words, argument)
             self._vocabulary = words.vocabulary
         return _taken(self._answers, words.codes)
 
-    def _asked(self, words: Words, argument: str) -> Vector:
-        present, place = np.unique(words.codes, return_inverse=True)
-        return _taken(
-            _answers([self._test(word, argument) for word in words.vocabulary.words[present]]), place
-        )
-
-
-def _answers(results: list[bool | str]) -> Vector:
-    values = np.array([result is True for result in results], dtype=np.bool_)
-    wrong = next((result for result in results if isinstance(result, str)), None)
-    if wrong is None:
-        return Vector(values)
-    return Vector(values, Fault(np.array([isinstance(result, str) for result in results]), wrong))
+    def _by_argument(self, words: Words, argument: Words) -> Vector:
+        """Another argument for each candidate: asked once a distinct one."""
+        asked = np.broadcast_to(words.decode(), len(argument))
+        values = np.zeros(len(argument), dtype=np.bool_)
+        fault = None
+        for code in np.unique(argument.codes):
+            here = argument.codes == code
+            answers = self._test(asked[here], argument.vocabulary.words[code])
+            values[here] = answers.values
+            fault = either(fault, answers.fault and Fault(here, answers.fault.message))
+        return Vector(values, fault)
 
 
 def _taken(answers: Vector, place: NDArray[Any]) -> Vector:
     fault = answers.fault and fault_where(answers.fault.where[place], answers.fault.message)
     return Vector(answers.values[place], fault)
-
-
-@cache
-def _matcher() -> cel.Expression:
-    return cel.NewEnv(variables={"s": cel.Type.STRING, "p": cel.Type.STRING}).compile("s.matches(p)")
-
-
-def matches(word: str, pattern: str) -> bool | str:
-    """RE2, the library's own, since Python's `re` has another syntax and no bound on its time."""
-    value = _matcher().eval(data={"s": word, "p": pattern}).value()
-    return value if isinstance(value, bool) else str(value)
-
-
-TESTS: dict[str, Test] = {
-    "startsWith": str.startswith,
-    "endsWith": str.endswith,
-    "contains": operator.contains,
-    "matches": matches,
-}

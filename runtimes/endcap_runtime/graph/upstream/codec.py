@@ -21,6 +21,7 @@ from endcap_runtime.wire import json_columns, oip
 from endcap_runtime.wire.cells import KINDS, Columns, Values, columns_of, count_rows
 from endcap_runtime.wire.faults import InvalidColumns, Malformed
 from endcap_runtime.wire.tensor_columns import columns_from, tensors_of
+from endcap_runtime.wire.tensors import Tensor
 
 Given = Mapping[str, Any]
 
@@ -45,18 +46,27 @@ class Codec(Protocol):
 
 
 class Tensors:
-    """Binary tensors of the Open Inference Protocol v2, one a column."""
+    """Binary tensors of the Open Inference Protocol v2: one a column, or one matrix when every input is a number."""
 
     def __init__(self, name: str, contract: ModelContract) -> None:
         self.path = f"/v2/models/{name}/infer"
         self._inputs = contract.inputs
         self._outputs = contract.outputs
         self._wanted = [column.name for column in contract.outputs]
+        numbers = len(self._inputs) > 1 and all(column.type == "number" for column in self._inputs)
+        self._tensors = self._matrix if numbers else self._each
 
     def encode(self, columns: Columns) -> Body:
-        body, head = oip.request(tensors_of(self._inputs, columns), self._wanted)
+        body, head = oip.request(self._tensors(columns), self._wanted)
         described = b"content-type: application/octet-stream\r\n%s: %d\r\n" % (oip.LENGTH_HEADER, head or 0)
         return Body(body, described)
+
+    def _each(self, columns: Columns) -> list[Tensor]:
+        return tensors_of(self._inputs, columns)
+
+    def _matrix(self, columns: Columns) -> list[Tensor]:
+        matrix = np.array([columns[column.name] for column in self._inputs], dtype=np.float64).T
+        return [Tensor("columns", "FP64", matrix.shape, matrix)]
 
     def decode(self, response: Response) -> Columns:
         head = oip.head_length(response.headers.get(oip.LENGTH_HEADER), response.body)
