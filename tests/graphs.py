@@ -21,8 +21,9 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 from builders import column
-from endcap_api.runtime_config import GraphConfig
 from model_servers import ROOT, free_port
+
+from endcap_api.runtime_config import GraphConfig
 
 START_SECONDS = 60
 CATALOGUE_COLUMNS = [
@@ -34,7 +35,14 @@ CATALOGUE_COLUMNS = [
     column("stores", "array", "string"),
 ]
 ITEMS: list[dict[str, Any]] = [
-    {"id": "1", "name": "Paper plates", "category": "party", "price": 2.5, "sold": 90, "stores": ["330", "7"]},
+    {
+        "id": "1",
+        "name": "Paper plates",
+        "category": "party",
+        "price": 2.5,
+        "sold": 90,
+        "stores": ["330", "7"],
+    },
     {"id": "2", "name": "Plastic cups", "category": "party", "price": 1.5, "sold": 80, "stores": ["330"]},
     {"id": "3", "name": "Paper napkins", "category": "party", "price": 1.0, "sold": 70, "stores": ["330"]},
     {"id": "4", "name": "Plastic cutlery", "category": "party", "price": 3.0, "sold": 60, "stores": ["330"]},
@@ -67,7 +75,7 @@ CONTRACTS: dict[str, dict[str, Any]] = {
     },
     "basket-ranker": {
         "inputs": [column("price"), column("sold", "integer")],
-        "outputs": [column("score")],
+        "outputs": [column("certainty"), column("score")],
     },
     "micro-intent": {
         "inputs": [column("cart", "array", "product")],

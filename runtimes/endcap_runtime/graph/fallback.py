@@ -18,6 +18,7 @@ from endcap_runtime.graph.candidates import Candidates, Recalled
 from endcap_runtime.graph.failures import NoAnswer, StepFailed
 from endcap_runtime.graph.query import Note, Query
 from endcap_runtime.graph.steps.filter import FilterStep
+from endcap_runtime.graph.steps.merge import MERGE
 from endcap_runtime.graph.steps.recall import Source
 
 FALLBACK = "fallback"
@@ -100,7 +101,7 @@ class Ladder:
                 return query.of(found)
         if asked:
             return query.of(NOBODY)
-        raise NoAnswer([(name, note.failure) for name, note in query.notes.items() if note.failure])
+        raise NoAnswer(_failures(query))
 
     async def fill(self, query: Query, candidates: Candidates, wanted: int) -> Candidates:
         """The candidates and, behind them, what the rungs have, until `wanted` are there."""
@@ -129,6 +130,12 @@ class Ladder:
 
 def first(candidates: Candidates, count: int) -> Candidates:
     return candidates if len(candidates) <= count else candidates.take(np.arange(count))
+
+
+def _failures(query: Query) -> list[tuple[str, str]]:
+    """What failed and why; that the merge was empty is said by the recalls."""
+    notes = query.notes.items()
+    return [(name, note.failure) for name, note in notes if note.failure and name != MERGE]
 
 
 def _note(query: Query) -> Note:
