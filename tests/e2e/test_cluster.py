@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from endcap_cluster import audit, flavour, images, kubectl, ports, tools
+from endcap_cluster import audit, flavour, images, kubectl, ports, s3, tools
 from endcap_cluster.errors import ClusterError
 from endcap_cluster.layout import AUDIT_LOG, KUBECONFIG
 
@@ -231,6 +231,14 @@ def test_a_killed_container_is_started_again(web: Namespace) -> None:
     web.python("import os, signal; os.kill(1, signal.SIGTERM); os.kill(1, signal.SIGINT)")
     eventually(lambda: restarts() > before)
     web.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+
+
+def test_the_model_store_is_reached_from_this_machine_and_by_name_from_pods(web: Namespace) -> None:
+    store = s3.read(web.kubeconfig)
+    with urllib.request.urlopen(f"{store.endpoint}{s3.HEALTH}", timeout=10) as answer:  # noqa: S310 - our own
+        assert answer.status == 200
+    url = f"http://s3.{s3.NAMESPACE}.svc:{s3.PORT}{s3.HEALTH}"
+    assert web.python(f"import urllib.request as r; print(r.urlopen('{url}', timeout=5).status)") == "200\n"
 
 
 @pytest.mark.skipif(

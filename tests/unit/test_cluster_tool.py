@@ -105,14 +105,19 @@ def test_only_the_clusters_rules_and_chains_are_removed() -> None:
     ]
 
 
-def test_free_ports_are_distinct_and_skip_those_in_use() -> None:
-    found = ports.free(20)
-    assert len(set(found)) == 20
+def test_free_ports_are_distinct() -> None:
+    assert len(set(ports.free(20))) == 20
+
+
+def test_a_port_that_something_listens_on_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", found[0]))
+        taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert ports.listening("127.0.0.1", found[0])
-        assert found[0] not in ports.free(200)
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(ports, "LOWEST", port)
+        monkeypatch.setattr(ports, "HIGHEST", port + 20)
+        assert ports.listening("127.0.0.1", port)
+        assert all(ports.free(1) != [port] for _ in range(200))
 
 
 def test_mounts_are_listed_deepest_first_and_only_below(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,17 +15,24 @@ from endcap_cluster.errors import ClusterError
 from endcap_cluster.exclusive import exclusive
 from endcap_cluster.layout import IMAGES
 
-PACKAGES = ("ca-certificates", "libgomp1", "python3", "python3-pip", "python3-venv")
+PACKAGES = ("ca-certificates", "libgomp1", "python3", "python3-pip", "python3-venv", "usr-is-merged")
+OPTIONS = (
+    "--variant=minbase",
+    # The merged layout is made at the start; without this hook Debian brings all of Perl to merge it.
+    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+    "--dpkgopt=force-unsafe-io",
+    *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")),
+)
 HOOKS = (
     'ln -s /usr/bin/python3 "$1/usr/local/bin/python"',
     'rm -f "$1"/usr/lib/python3.*/EXTERNALLY-MANAGED',
-    'printf "#!/bin/sh\\nexit 101\\n" > "$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d"',
-    'rm -rf "$1"/var/lib/apt/lists/* "$1"/usr/share/doc/* "$1"/usr/share/man/*',
+    'printf "#!/bin/sh\nexit 101\n" > "$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d"',
+    'rm -rf "$1"/var/lib/apt/lists/*',
 )
 DOCKERFILE = (
     'FROM scratch\nADD base.tar /\nENV PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8\nCMD ["python"]\n'
 )
-RECIPE = hashlib.sha256(repr((PACKAGES, HOOKS, DOCKERFILE)).encode()).hexdigest()[:12]
+RECIPE = hashlib.sha256(repr((PACKAGES, OPTIONS, HOOKS, DOCKERFILE)).encode()).hexdigest()[:12]
 TAG = f"localhost/endcap/python:3.11-bookworm-{RECIPE}"
 
 
@@ -50,7 +57,7 @@ def _make() -> None:
 def _bootstrap(tar: Path) -> None:
     hooks = [f"--customize-hook={hook}" for hook in HOOKS]
     included = f"--include={','.join(PACKAGES)}"
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", included, *hooks, "bookworm", str(tar)]
+    command = ["mmdebstrap", "--quiet", *OPTIONS, included, *hooks, "bookworm", str(tar)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterError(f"mmdebstrap could not make the base image:\n{done.stderr.strip()[-2000:]}")

@@ -90,7 +90,7 @@ def ready(plan: Containerd) -> bool:
 
 
 def load(plan: Containerd, archive: Path) -> None:
-    """Import an OCI archive under the name that it carries."""
+    """Import an image's archive under the name that it carries."""
     done = _ctr(plan, "--namespace", NAMESPACE, "images", "import", "--snapshotter=overlayfs", str(archive))
     if done.returncode:
         raise ClusterError(f"containerd could not import {archive}: {done.stderr.strip()}")

@@ -60,12 +60,12 @@ def find(names: Sequence[str]) -> list[Image]:
 
 
 def archive(image: Image) -> Path:
-    """Where the OCI archive of the image's present inputs lies, or will lie."""
+    """Where the archive of the image's present inputs lies, or will lie."""
     return IMAGES / f"{_file_stem(image)}-{_fingerprint(image)}.tar"
 
 
 def build(image: Image) -> Path:
-    """Build the image with buildah unless its inputs were built before; its OCI archive."""
+    """Build the image with buildah unless its inputs were built before; its archive."""
     target = archive(image)
     if not target.exists():
         IMAGES.mkdir(parents=True, exist_ok=True)

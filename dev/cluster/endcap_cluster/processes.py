@@ -81,7 +81,9 @@ def start_time(pid: int) -> str | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat[stat.rindex(")") + 2 :].split()
-    return None if fields[0] in "ZX" else f"{BOOT_ID.read_text().strip()}:{fields[19]}"
+    # A zombie whose other threads are still ending holds its files and ports: it counts as alive.
+    dead = fields[0] in "ZX" and int(fields[17]) <= 1
+    return None if dead else f"{BOOT_ID.read_text().strip()}:{fields[19]}"
 
 
 def tail(log: Path, lines: int = 15) -> str:
