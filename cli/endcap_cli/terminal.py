@@ -46,3 +46,8 @@ def say_lines(text: str) -> None:
 def complain(text: str) -> None:
     """A line on standard error."""
     print(escaped(text), file=sys.stderr, flush=True)
+
+
+def counted(number: int, noun: str) -> str:
+    """`no problems`, `1 problem`, `2 problems`."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

@@ -9,7 +9,7 @@ import json
 
 from endcap_cli.bundle import Bundle, examine
 from endcap_cli.manifests import load
-from endcap_cli.terminal import CommandError, complain, say
+from endcap_cli.terminal import CommandError, complain, counted, say
 
 DESCRIPTION = """\
 Check ModelDeployments and InferenceGraphs in files and folders with the same code as the cluster:
@@ -49,7 +49,7 @@ def sound(paths: list[str], *, namespace: str = "default", local: bool = False) 
     for finding in bundle.findings:
         complain(str(finding))
     if bundle.findings:
-        raise CommandError(f"{_count(len(bundle.findings), 'problem')}: nothing was done")
+        raise CommandError(f"{counted(len(bundle.findings), 'problem')}: nothing was done")
     return bundle
 
 
@@ -58,14 +58,10 @@ def _print_text(bundle: Bundle) -> None:
         say(str(finding))
     for note in bundle.notes:
         complain(f"note: {note}")
-    say(f"{_count(len(bundle.findings), 'problem')} in {_count(bundle.seen, 'resource')}")
+    say(f"{counted(len(bundle.findings), 'problem')} in {counted(bundle.seen, 'resource')}")
 
 
 def _print_json(bundle: Bundle) -> None:
     problems = [dataclasses.asdict(finding) for finding in bundle.findings]
     report = {"problems": problems, "notes": bundle.notes, "resources": bundle.seen}
     print(json.dumps(report, indent=2))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"

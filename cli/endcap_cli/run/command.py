@@ -1,8 +1,185 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The command: arguments, the places on this machine, signals, and the loop that follows the files."""
+
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from endcap_cli.bundle import Bundle, examine
+from endcap_cli.manifests import SUFFIXES, load
+from endcap_cli.run import answer
+from endcap_cli.run.environment import Places
+from endcap_cli.run.local import Local
+from endcap_cli.run.process import Stopped
+from endcap_cli.terminal import CommandError, complain, counted, say
+from endcap_cli.validate import sound
+
+DESCRIPTION = """\
+Serve the ModelDeployments and InferenceGraphs of a folder on this machine, without a cluster: the same
+servers, each in a process of its own, with the same checks. Edits of the YAML files are followed while it
+runs: a new version of a model takes over when it is ready, and what does not work changes nothing.
+"""
+EPILOG = """\
+Artefacts at s3://bucket/key are read from STORE/bucket/key (DIR/store by default); without such a folder,
+from the S3 server that ENDCAP_S3_ENDPOINT names. Other artefacts come from where their URI says.
+Ctrl-C ends everything that was started.
+"""
+TICK_SECONDS = 0.25
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    pass
+    parser = commands.add_parser(
+        "run",
+        help="serve resources on this machine, without a cluster",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("directory", type=Path, metavar="DIR", help="folder with the YAML files")
+    parser.add_argument("--port", type=_port, default=8080, help="port of the first graph (default 8080)")
+    parser.add_argument(
+        "--store", type=Path, metavar="STORE", help="folder that stands for S3 (default DIR/store)"
+    )
+    parser.add_argument("--once", action="store_true", help="send DIR/request.json, print the answer and end")
+    parser.set_defaults(run=run)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536 - 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number such as 8080")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    directory: Path = arguments.directory
+    if not directory.is_dir():
+        raise CommandError(f"{directory} is no folder: give the one with the YAML files", status=2)
+    if arguments.once:
+        _request(directory)
+    bundle = sound([str(directory)], local=True)
+    if not bundle.graphs:
+        raise CommandError(f"{directory} has no InferenceGraph to serve: add one")
+    if arguments.once and len(bundle.graphs) > 1:
+        raise CommandError("--once asks one graph, and here are several: give a folder with one")
+    with _signals() as stopping, _scratch() as scratch:
+        local = Local(Places(_store(arguments), _cache(), scratch), arguments.port, stopping)
+        try:
+            return _serve(local, bundle, arguments)
+        except Stopped:
+            return 0
+        finally:
+            local.take_down()
+
+
+def _serve(local: Local, bundle: Bundle, arguments: argparse.Namespace) -> int:
+    begun = time.monotonic()
+    complain(f"starting {counted(len(bundle.models), 'model')} and {counted(len(bundle.graphs), 'graph')}")
+    local.bring_up(bundle)
+    complain(f"up in {time.monotonic() - begun:.1f} s")
+    if arguments.once:
+        answer.ask(next(iter(local.graphs.values())).url, _request(arguments.directory))
+        return 0
+    _announce(local, arguments.directory)
+    _follow(local, arguments.directory)
+    complain("ending what was started")
+    return 0
+
+
+def _request(directory: Path) -> Path:
+    request = directory / answer.REQUEST
+    if not request.is_file():
+        raise CommandError(f"{request} does not exist: write the request that --once sends", status=2)
+    return request
+
+
+def _announce(local: Local, directory: Path) -> None:
+    for graph in local.graphs.values():
+        say(f"{graph.config.name} on {graph.url}   documentation {graph.child.url}/docs")
+    request = directory / answer.REQUEST
+    if request.is_file():
+        say(answer.curl(next(iter(local.graphs.values())).url, request))
+    complain("edits of the YAML files are followed; Ctrl-C ends")
+
+
+def _follow(local: Local, directory: Path) -> None:
+    """Until somebody ends it."""
+    seen = _signature(directory)
+    while not local.stopping.wait(TICK_SECONDS):
+        local.tend()
+        now = _signature(directory)
+        if now != seen:
+            seen = now
+            _reload(local, directory)
+
+
+def _signature(directory: Path) -> dict[str, tuple[int, int]]:
+    """What changes when a YAML file is written, added or removed."""
+    found = {}
+    for entry in os.scandir(directory):
+        if entry.name.endswith(SUFFIXES) and entry.is_file():
+            status = entry.stat()
+            found[entry.name] = (status.st_mtime_ns, status.st_size)
+    return found
+
+
+def _reload(local: Local, directory: Path) -> None:
+    try:
+        bundle = examine(load([str(directory)]), local=True)
+    except (CommandError, OSError) as error:
+        complain(f"not followed: {error}")
+        return
+    for finding in bundle.findings:
+        complain(str(finding))
+    if bundle.findings or not bundle.graphs:
+        complain("not followed: what was served before is served on")
+    else:
+        local.follow(bundle)
+
+
+def _store(arguments: argparse.Namespace) -> Path | None:
+    """A folder that was asked for must exist; the default gives way to an S3 server."""
+    if arguments.store and not arguments.store.is_dir():
+        raise CommandError(f"{arguments.store} is no folder: push the artefacts there first", status=2)
+    store: Path = arguments.store or arguments.directory / "store"
+    if not store.is_dir() and os.environ.get("ENDCAP_S3_ENDPOINT"):
+        return None
+    return store.resolve()
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(home).expanduser() / "endcap" / "artefacts"
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Logs and configurations; kept when something went wrong, because they tell what."""
+    scratch = Path(tempfile.mkdtemp(prefix="endcap-run-"))
+    try:
+        yield scratch
+    except CommandError:
+        complain(f"logs are in {scratch}")
+        raise
+    shutil.rmtree(scratch)
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """SIGINT and SIGTERM end the run in order; a second one changes nothing, since the end is near."""
+    stopping = threading.Event()
+    handled = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stopping.set()) for number in handled]
+    try:
+        yield stopping
+    finally:
+        for number, handler in zip(handled, before, strict=True):
+            signal.signal(number, handler)

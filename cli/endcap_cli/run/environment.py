@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment and the configuration of each process: that of a pod, with places of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from endcap_api.runtime_config import GraphConfig, ModelConfig, ModelContract
+from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
+from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_cli.bundle import Name
+from endcap_operator.manifests.identity import Identity
+from endcap_operator.manifests.model import model_config
+
+LOOPBACK = "127.0.0.1"
+# -P: a file of the folder that somebody works in must not stand for a module of the same name.
+PYTHON = (sys.executable, "-P")
+FETCH = (*PYTHON, "-m", "endcap_runtime.artefacts")
+SERVE_MODEL = (*PYTHON, "-m", "endcap_runtime.model")
+SERVE_GRAPH = (*PYTHON, "-m", "endcap_runtime.graph")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a process leaves to be read: its log, and why it ended."""
+
+    log: Path
+    termination: Path
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are on this machine: `store` stands for S3 where it is set, `scratch` goes with the run."""
+
+    store: Path | None
+    cache: Path
+    scratch: Path
+
+    def artefact(self, config: ModelConfig) -> Path:
+        """Shared by runs: an artefact is known by its digest."""
+        return self.cache / config.artefact.sha256
+
+    def files(self, label: str) -> Files:
+        stem = label.replace(" ", "-")
+        return Files(self.scratch / f"{stem}.log", self.scratch / f"{stem}.termination.json")
+
+    def graph(self, name: Name) -> Path:
+        return self.scratch / f"graph-{name.namespace}-{name.name}"
+
+
+def configured(name: Name, spec: ModelDeploymentSpec) -> ModelConfig:
+    """The very configuration that the operator would give the pod."""
+    return model_config(Identity("ModelDeployment", name.namespace, name.name, ""), spec)
+
+
+def graph_configured(
+    name: Name, spec: InferenceGraphSpec, models: Mapping[str, ModelContract]
+) -> GraphConfig:
+    return GraphConfig(name=name.name, namespace=name.namespace, spec=spec, models=dict(models))
+
+
+def _common(places: Places, files: Files, port: int) -> dict[str, str]:
+    store = {"ENDCAP_LOCAL_STORE": str(places.store)} if places.store else {}
+    return {
+        "BENTOML_DO_NOT_TRACK": "true",
+        "OMP_NUM_THREADS": "1",
+        **os.environ,
+        **store,
+        "ENDCAP_HOST": LOOPBACK,
+        "ENDCAP_PORT": str(port),
+        "ENDCAP_DRAIN_SECONDS": "0",
+        "ENDCAP_TERMINATION_LOG": str(files.termination),
+    }
+
+
+def model_environment(
+    config: ModelConfig, artefact: Path, places: Places, files: Files, port: int = 0
+) -> dict[str, str]:
+    """Of the server, and of what fetches its artefact, which needs no port."""
+    return {
+        **_common(places, files, port),
+        "ENDCAP_MODEL_CONFIG": json.dumps(config.dump()),
+        "ENDCAP_ARTEFACT_DIR": str(artefact),
+    }
+
+
+def graph_environment(directory: Path, places: Places, files: Files, port: int) -> dict[str, str]:
+    return {**_common(places, files, port), "ENDCAP_GRAPH_DIR": str(directory)}

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Child processes: started, waited for, asked why they ended, and ended themselves. Only ever our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from endcap_cli.run.environment import LOOPBACK, Files
+from endcap_cli.terminal import CommandError
+
+START_SECONDS = 120.0
+STOP_SECONDS = 5.0
+LONGEST_PAUSE = 30.0
+POLL_SECONDS = 0.05
+SHOWN_LINES = 5
+OK = 200
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
+    """The run is ending, so what was waited for no longer matters."""
+
+
+class StartFailed(CommandError):  # noqa: N818 - named by what happened
+    """A process that ended before it served, or never served; the message gives its own reason."""
+
+
+class Child:
+    """One process with a log and a port of its own."""
+
+    def __init__(self, label: str, files: Files, port: int) -> None:
+        self.label = label
+        self.port = port
+        self.files = files
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started: tuple[Sequence[str], Mapping[str, str]] = ((), {})
+        self._pause_after = 1.0
+        self._due_at: float | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """In a session of its own, so that Ctrl-C reaches it through us, in order."""
+        self._started = command, environment
+        self.files.termination.unlink(missing_ok=True)
+        with self.files.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def finish(self, stopping: threading.Event) -> None:
+        """Wait until the process has done its work; raises StartFailed if it says that it could not."""
+        while (status := self.ended()) is None:
+            self._pause(stopping)
+        if status:
+            raise StartFailed(f"{self.label}: {self.why()}")
+
+    def serve(self, stopping: threading.Event) -> None:
+        """Wait until the process is ready; raises StartFailed if it ends before, or takes too long."""
+        deadline = time.monotonic() + START_SECONDS
+        with httpx.Client(base_url=self.url, timeout=1.0, trust_env=False) as client:
+            while not answers(client, "/readyz"):
+                if self.ended() is not None:
+                    raise StartFailed(f"{self.label}: {self.why()}")
+                refused = rejected(client)
+                if refused:
+                    raise StartFailed(f"{self.label}: {refused}")
+                if time.monotonic() > deadline:
+                    raise StartFailed(
+                        f"{self.label}: not ready after {START_SECONDS:.0f} s: {self._last_words()}"
+                    )
+                self._pause(stopping)
+
+    def _pause(self, stopping: threading.Event) -> None:
+        if stopping.wait(POLL_SECONDS):
+            raise Stopped
+
+    def ended(self) -> int | None:
+        """The exit status of a process that has ended by itself."""
+        return self._process.poll() if self._process else None
+
+    def due(self) -> bool:
+        """Whether a process that ended may be started again; the pause doubles each time."""
+        if self._due_at is None:
+            self._due_at = time.monotonic() + self._pause_after
+            self._pause_after = min(self._pause_after * 2, LONGEST_PAUSE)
+        return time.monotonic() >= self._due_at
+
+    def start_again(self) -> None:
+        self._due_at = None
+        self.start(*self._started)
+
+    def why(self) -> str:
+        """The termination message; else the end of the log."""
+        try:
+            told = json.loads(self.files.termination.read_text(encoding="utf-8"))
+            return f"{told['reason']}: {told['message']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"ended with status {self.ended()}: {self._last_words()}"
+
+    def _last_words(self) -> str:
+        lines = (
+            self.files.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if self.files.log.exists()
+            else []
+        )
+        return " | ".join(line for line in lines[-SHOWN_LINES:] if line) or "it said nothing"
+
+    def ask_to_stop(self) -> None:
+        if self._process and self.ended() is None:
+            self._process.terminate()
+
+    def stop(self) -> None:
+        """End the process and what it started; a process that does not want to is ended for it."""
+        if self._process is None:
+            return
+        self.ask_to_stop()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)  # its own session, so its own group
+            self._process.wait()
+
+
+def answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).status_code == OK
+    except httpx.TransportError:
+        return False
+
+
+def revision(client: httpx.Client) -> dict[str, Any]:
+    """What `/-/revision` says; empty while nothing answers."""
+    try:
+        answer = client.get("/-/revision")
+        found = answer.json() if answer.status_code == OK else {}
+    except (httpx.TransportError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def rejected(client: httpx.Client) -> str | None:
+    """Why a graph refuses the revision that it was given."""
+    refused = revision(client).get("rejected")
+    return f"{refused['reason']}: {refused['message']}" if refused else None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
