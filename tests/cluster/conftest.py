@@ -2,5 +2,6 @@
 """The API servers of this folder's tests."""
 
 from api_server import api_server, collecting_api_server
+from operated import world
 
-__all__ = ["api_server", "collecting_api_server"]
+__all__ = ["api_server", "collecting_api_server", "world"]

@@ -35,8 +35,9 @@ def pruned(manifests: Sequence[Manifest], observed: Observed) -> tuple[Manifest,
 
 
 def seed(replicas: Replicas, observed: Observed) -> int | None:
-    """The number of replicas to hold while the autoscaler is being made, or the API server would default it to 1."""
-    if not autoscales(replicas) or "HorizontalPodAutoscaler" in observed.children:
+    """The number of replicas to hold until the autoscaler sets it; the API server would make it 1."""
+    live = observed.children.get("Deployment")
+    if not autoscales(replicas) or (live and "HorizontalPodAutoscaler" in observed.children):
         return None
-    live = observed.children.get("Deployment", {}).get("spec", {}).get("replicas", replicas.min)
-    return int(max(replicas.min, min(live, replicas.max or live)))
+    number = live["spec"].get("replicas", replicas.min) if live else replicas.min
+    return int(max(replicas.min, min(number, replicas.max or number)))

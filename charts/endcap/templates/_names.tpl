@@ -1,0 +1,53 @@
+{{- /* SPDX-License-Identifier: Apache-2.0 */ -}}
+{{- define "endcap.labels" -}}
+app.kubernetes.io/name: endcap-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "endcap.selector" -}}
+app.kubernetes.io/name: endcap-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "endcap.name" -}}
+{{- printf "%s-operator" .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "endcap.images" -}}
+{{- $pairs := list -}}
+{{- range $name, $image := .Values.runtime.images }}{{ $pairs = append $pairs (printf "%s=%s" $name $image) }}{{ end -}}
+{{- join "," $pairs }}
+{{- end }}
+
+{{- /* What the operator may do in a namespace: each verb is used. Secrets, exec and wildcards are not among them. */ -}}
+{{- define "endcap.rules" -}}
+- apiGroups: [endcap.dev]
+  resources: [modeldeployments, inferencegraphs]
+  verbs: [list, watch]
+- apiGroups: [endcap.dev]
+  resources: [modeldeployments/status, inferencegraphs/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [services, configmaps]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch, patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
