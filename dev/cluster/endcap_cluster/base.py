@@ -29,16 +29,19 @@ HOOKS = (
     'printf "#!/bin/sh\nexit 101\n" > "$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d"',
     'rm -rf "$1"/var/lib/apt/lists/*',
 )
-DOCKERFILE = (
-    'FROM scratch\nADD base.tar /\nENV PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8\nCMD ["python"]\n'
-)
+DOCKERFILE = """\
+FROM scratch
+ADD base.tar /
+ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
+CMD ["python"]
+"""
 RECIPE = hashlib.sha256(repr((PACKAGES, OPTIONS, HOOKS, DOCKERFILE)).encode()).hexdigest()[:12]
 TAG = f"localhost/endcap/python:3.11-bookworm-{RECIPE}"
 
 
 def ensure() -> str:
     """Make the base image unless this recipe was made before; its tag in buildah's store."""
-    made = IMAGES / f"base-{RECIPE}"
+    made = buildah.HOME / f"base-{RECIPE}"  # removed with the store, it is made again
     with exclusive(IMAGES / ".base.lock"):
         if not made.exists():
             _make()

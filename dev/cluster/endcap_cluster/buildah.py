@@ -13,7 +13,8 @@ CERTIFICATES = "/etc/ssl/certs"
 # What pip needs to reach a package index from this machine. Given on the command line of the build only:
 # a Dockerfile that declares such an argument sees it, and no file of the image keeps it.
 PIP_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
-STORE = ("--root", str(KEPT / "buildah" / "store"), "--runroot", str(KEPT / "buildah" / "run"))
+HOME = KEPT / "buildah"
+STORE = ("--root", str(HOME / "store"), "--runroot", str(HOME / "run"))
 
 
 def build(tag: str, dockerfile: Path, context: Path, arguments: Mapping[str, str], *, cache: bool) -> None:
