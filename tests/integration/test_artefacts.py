@@ -63,6 +63,14 @@ def test_the_connection_goes_to_the_address_that_was_checked(server, policy, tmp
     assert server.seen[0].headers["host"] == f"models.test:{server.port}"
 
 
+def test_an_ipv6_host_is_named_in_brackets(server, policy, tmp_path):
+    server.answers["/4.txt"] = body(MODEL)
+    listed = replace(policy, allowed_hosts=frozenset({f"[::1]:{server.port}"}))
+    source = Source(server.url("/4.txt", "[0:0::1]"), DIGEST)
+    fetch(source, tmp_path / "into", listed, resolve=to_loopback)
+    assert server.seen[0].headers["host"] == f"[::1]:{server.port}"
+
+
 def test_a_name_that_turns_inward_between_two_hops_is_refused_at_the_second(server, policy, tmp_path):
     answers = iter([["127.0.0.1"], ["169.254.169.254"]])
     server.answers["/4.txt"] = redirect("/5.txt")

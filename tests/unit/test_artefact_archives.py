@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from endcap_runtime.artefacts import ArtefactError, Limits, Reason, Source
@@ -242,7 +242,16 @@ def test_a_header_with_a_negative_size_does_not_send_the_reader_round_in_circles
     assert caught.value.reason in {Reason.INVALID, Reason.REFUSED}
 
 
+def nameless() -> bytes:
+    """A zip of which the table of contents gives the entry's name away as an extra field."""
+    content = bytearray(zipped(("abXX", b"x")).replace(b"abXX", b"ab\0\0"))
+    at = content.index(b"PK\x01\x02") + 28
+    content[at : at + 4] = struct.pack("<HH", 0, 4)
+    return bytes(content)
+
+
 BROKEN = {
+    "zip with a nameless entry": (nameless(), "4.zip"),
     "not gzip": (b"plain text", "4.tar.gz"),
     "gzip of something else": (gzip.compress(b"plain text" * 200), "4.tar.gz"),
     "truncated gzip": (tarball(entry("model.txt", bytes(range(256)) * 40))[:-40], "4.tar.gz"),
@@ -298,6 +307,36 @@ def test_an_honest_zip_comes_out_as_it_went_in(tmp_path):
         zipped(("a/", b""), ("a/model.txt", b"tree\n"), ("b.py", b"x = 1\n")), "4.zip", tmp_path
     )
     assert files(contents) == {"a/model.txt": b"tree\n", "b.py": b"x = 1\n"}
+
+
+HONEST_TAR = gzip.decompress(
+    tarball(
+        entry("a/" + "x" * 150, b"hello" * 100), entry("b", b"y" * 700, pax_headers={"comment": "c" * 200})
+    )
+)
+HONEST_ZIP = zipped(("schema.json", b"{}" * 50), ("d/a.txt", b"hello" * 20))
+DAMAGE = st.lists(
+    st.tuples(st.integers(0, 10_000), st.sampled_from([0, 1, 45, 57, 128, 255])), min_size=1, max_size=8
+)
+
+
+def damaged(content: bytes, damage: list[tuple[int, int]]) -> bytes:
+    broken = bytearray(content)
+    for position, byte in damage:
+        broken[position % len(broken)] = byte
+    return bytes(broken)
+
+
+@settings(max_examples=500)
+@example([(HONEST_ZIP.rindex(b"PK\x05\x06") + 16, 255)], "4.zip")
+@given(DAMAGE, st.sampled_from(["4.tar.gz", "4.zip", "m.skops", "weights"]))
+def test_damage_to_an_archive_is_told_as_such(tmp_path_factory, damage, name):
+    is_tar = name == "4.tar.gz"
+    content = gzip.compress(damaged(HONEST_TAR, damage), 1) if is_tar else damaged(HONEST_ZIP, damage)
+    try:
+        extract(content, name, tmp_path_factory.mktemp("damaged"))
+    except ArtefactError as error:
+        assert error.message  # noqa: PT017
 
 
 @given(st.binary(max_size=600))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 import struct
 import zipfile
@@ -30,6 +31,7 @@ _BROKEN = (
     RuntimeError,
     ValueError,
     OverflowError,
+    IndexError,
     struct.error,
 )
 
@@ -64,6 +66,10 @@ def opened_zip(packed: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
             yield archive
     except _BROKEN as error:
         raise invalid(f"the archive cannot be read as .zip: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what zipfile's seek to a place before the file's beginning gives
+            raise
+        raise invalid("the archive cannot be read as .zip: it points outside of itself") from error
 
 
 def _check_directory(packed: Path, limits: Limits) -> None:
