@@ -60,14 +60,14 @@ def test_a_redirecting_store_is_not_followed(server, policy, tmp_path):
     assert failure("s3://models/4.txt", tmp_path / "into", at_server).reason is Reason.REFUSED
 
 
-def run(tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(tmp_path, *before: str, **environment: str) -> subprocess.CompletedProcess[str]:
     environment = {
         "ENDCAP_ARTEFACT_DIR": str(tmp_path / "artefact"),
         "ENDCAP_TERMINATION_LOG": str(tmp_path / "termination"),
         "ENDCAP_SECRETS_DIR": str(tmp_path / "secrets"),
         **environment,
     }
-    command = [sys.executable, "-W", "error", "-m", "endcap_runtime.artefacts"]
+    command = [*before, sys.executable, "-W", "error", "-m", "endcap_runtime.artefacts"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -105,6 +105,26 @@ def test_it_says_why_not_and_leaves_nothing(s3, s3_policy, tmp_path):
     assert (said["reason"], DIGEST in said["message"]) == ("DigestMismatch", True)
     assert list((tmp_path / "artefact").iterdir()) == []
     assert s3.secret not in done.stderr + said["message"]
+
+
+def test_it_says_that_the_disk_is_full(tmp_path):
+    """With a limit on the size of a file, which a write beyond it sees as it sees a full disk."""
+    (tmp_path / "store" / "models").mkdir(parents=True)
+    (tmp_path / "store" / "models" / "4.txt").write_bytes(MODEL)
+    wanted = config("s3://models/4.txt", DIGEST, {})
+    local = {"ENDCAP_LOCAL_STORE": str(tmp_path / "store"), "ENDCAP_MODEL_CONFIG": wanted}
+    done = run(tmp_path, "prlimit", f"--fsize={len(MODEL) // 2}", **local)
+    assert done.returncode == 1
+    assert json.loads((tmp_path / "termination").read_text())["reason"] == "ArtefactTooLarge"
+    assert list((tmp_path / "artefact").iterdir()) == []
+    assert run(tmp_path, **local).returncode == 0
+
+
+def test_it_says_that_its_folder_cannot_be_written(tmp_path):
+    (tmp_path / "artefact").write_text("a file where the folder should be")
+    done = run(tmp_path, ENDCAP_MODEL_CONFIG=config("s3://models/4.txt", DIGEST, {}))
+    assert done.returncode == 1
+    assert "cannot be read or stored" in json.loads((tmp_path / "termination").read_text())["message"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from endcap_runtime.artefacts.addresses import Resolver, system_addresses
 from endcap_runtime.artefacts.download import Client
-from endcap_runtime.artefacts.errors import ArtefactError, Reason, too_large
+from endcap_runtime.artefacts.errors import ArtefactError, Reason, too_large, unreachable
 from endcap_runtime.artefacts.origins import artefact_name, open_origin
 from endcap_runtime.artefacts.policy import Policy, Source
 from endcap_runtime.artefacts.transport import Deadline
@@ -57,7 +57,7 @@ def fetch(source: Source, into: Path, policy: Policy, *, resolve: Resolver = sys
     holds what it held before.
     """
     name = artefact_name(source.uri)
-    with _room_errors():
+    with _disk_errors():
         into.mkdir(parents=True, exist_ok=True)
         present = _present(source, name, into)
         if present is not None:
@@ -71,16 +71,16 @@ def fetch(source: Source, into: Path, policy: Policy, *, resolve: Resolver = sys
 
 
 @contextmanager
-def _room_errors() -> Iterator[None]:
+def _disk_errors() -> Iterator[None]:
+    """Say what the disk refuses: room, which the author can ask for, or anything else."""
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise
-        message = (
-            "there is no room for the artefact on this pod's disk: raise its storage or shrink the artefact"
-        )
-        raise too_large(message) from error
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise too_large(
+                "the pod's disk has no room for the artefact: ask for more, or shrink it"
+            ) from error
+        raise unreachable(f"the artefact cannot be read or stored: {error.strerror}") from error
 
 
 def _present(source: Source, name: str, into: Path) -> Fetched | None:
