@@ -84,6 +84,8 @@ def _store(arguments: argparse.Namespace) -> Store:
     if arguments.endpoint:
         environment = {k: v for k, v in os.environ.items() if k != "ENDCAP_LOCAL_STORE"}
         return store_from({**environment, "ENDCAP_S3_ENDPOINT": arguments.endpoint})
+    if not os.environ.get("ENDCAP_LOCAL_STORE") and not os.environ.get("ENDCAP_S3_ENDPOINT"):
+        raise CommandError("no store: name one with --store DIR or --endpoint URL", status=2)
     return store_from(os.environ)
 
 

@@ -8,9 +8,6 @@ cursor, a bidirectional mark could make one word read as another, so both are sh
 from __future__ import annotations
 
 import sys
-import unicodedata
-
-_UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Cs"}
 
 
 class CommandError(Exception):
@@ -27,9 +24,7 @@ def escaped(text: str) -> str:
 
 
 def _shown(character: str) -> str:
-    if unicodedata.category(character) in _UNSEEN:
-        return character.encode("unicode_escape", "surrogatepass").decode()
-    return character
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def say(text: str = "") -> None:
