@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from endcap_api.cel_proto import checked_expr
@@ -14,9 +14,10 @@ _PRIMITIVES = {1: "bool", 2: "int", 3: "uint", 4: "double", 5: "string", 6: "byt
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """`type` is bool, int, double, string, bytes, list(…) of those, or dyn."""
+    """`type` is bool, int, double, string, bytes, list(…) of those, or dyn; `id` is the library's own."""
 
     type: str
+    id: int = field(default=0, kw_only=True, compare=False)
 
     @property
     def children(self) -> tuple[Node, ...]:
@@ -58,7 +59,10 @@ class Listing(Node):
 
 @dataclass(frozen=True, slots=True)
 class Other(Node):
-    """A select, map or comprehension: nothing here looks inside but for what it reads."""
+    """A select, map or comprehension: nothing here looks inside but for what it reads.
+
+    The parts of a comprehension are its range, start, condition, step and result.
+    """
 
     kind: str
     parts: tuple[Node, ...]
@@ -97,7 +101,9 @@ class _Reader:
         return self._node(self._root)
 
     def _node(self, expr: Any) -> Node:
-        kind = self._types.get(expr.id, "dyn")
+        return replace(self._shaped(expr, self._types.get(expr.id, "dyn")), id=expr.id)
+
+    def _shaped(self, expr: Any, kind: str) -> Node:
         if expr.id in self._names and not expr.HasField("call_expr"):
             return Variable(kind, self._names[expr.id])
         if expr.HasField("const_expr"):

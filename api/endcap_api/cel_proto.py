@@ -7,6 +7,7 @@ wheel carries that message for Python. Field numbers are those of cel-spec's `ch
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -94,3 +95,28 @@ def checked_expr(serialized: bytes) -> Any:
     """The CheckedExpr message inside what `Expression.serialize()` returned."""
     wrapped = any_pb2.Any.FromString(serialized)
     return _checked_expr().FromString(wrapped.value)
+
+
+def subexpression(serialized: bytes, expr_id: int) -> bytes:
+    """What `Env.deserialize` takes, for the part of a checked expression that has this id. Raises KeyError.
+
+    The part must read no loop variable: it stands outside of every comprehension.
+    """
+    wrapped = any_pb2.Any.FromString(serialized)
+    whole = _checked_expr().FromString(wrapped.value)
+    part = next((expr for expr in _outside_loops(whole.expr) if expr.id == expr_id), None)
+    if part is None:
+        raise KeyError(expr_id)
+    root = type(part)()
+    root.CopyFrom(part)
+    whole.expr.CopyFrom(root)
+    wrapped.value = whole.SerializeToString()
+    return wrapped.SerializeToString()
+
+
+def _outside_loops(expr: Any) -> Iterator[Any]:
+    yield expr
+    inner = [*expr.call_expr.args, *expr.list_expr.elements]
+    inner += [expr.call_expr.target] if expr.call_expr.HasField("target") else []
+    for child in inner:
+        yield from _outside_loops(child)

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from cel_expr_python import cel
 
-from endcap_api.cel_ast import Constant, Node, Other, Variable, tree_of, walk
+from endcap_api.cel_ast import Call, Constant, Listing, Node, Other, Variable, tree_of, walk
+from endcap_api.cel_proto import subexpression
 from endcap_api.v1alpha1.values import Column, RequestField
 
 # What bounds the time of an expression over a thousand candidates: its size, and loops inside loops.
 MAX_NODES = 200
 MAX_LOOPS = 2
+MAX_LISTS = 2
 MAX_LITERAL = 256
 _SHOWN = 120
 
@@ -100,6 +102,11 @@ class Environment:
             raise ExpressionError(f"`{source}` is {checked.type}, and {' or '.join(expected)} is needed here")
         return checked
 
+    def part(self, whole: Checked, node: Node) -> Checked:
+        """A node of a checked expression, outside of its loops, as an expression of its own."""
+        program = self._library.deserialize(subexpression(whole.program.serialize(), node.id))
+        return Checked(whole.source, node, program, self.variables)
+
     def _explain(self, source: str, error: str) -> str:
         first = error.removeprefix("INVALID_ARGUMENT: ").splitlines()[0].removeprefix("ERROR: <input>:")
         shown = source if len(source) <= _SHOWN else f"{source[:_SHOWN]}…"
@@ -128,6 +135,8 @@ def _refuse_costly(checked: Checked) -> None:
         raise ExpressionError(
             f"`{checked.source}` nests more than {MAX_LOOPS} of all, exists, map and filter"
         )
+    _refuse_lists(checked)
+    _refuse_patterns(nodes)
     for node in nodes:
         if (
             isinstance(node, Constant)
@@ -139,6 +148,48 @@ def _refuse_costly(checked: Checked) -> None:
             )
 
 
+def _is_loop(node: Node) -> bool:
+    return isinstance(node, Other) and node.kind == "comprehension"
+
+
 def _loop_depth(node: Node) -> int:
-    here = 1 if isinstance(node, Other) and node.kind == "comprehension" else 0
-    return here + max((_loop_depth(child) for child in node.children), default=0)
+    """Loops inside loops; the list that a loop goes over is made once, so it is not inside."""
+    if not _is_loop(node):
+        return max(map(_loop_depth, node.children), default=0)
+    source, *inside = node.children
+    return max(_loop_depth(source), 1 + max(map(_loop_depth, inside)))
+
+
+def _builds_list(node: Node) -> bool:
+    """Whether it is a map or a filter: a loop that starts from an empty list."""
+    return _is_loop(node) and isinstance(node.children[1], Listing)
+
+
+def _refuse_lists(checked: Checked) -> None:
+    """A map or filter takes the square of its list in time, so there are few of them and none within a loop."""
+    lists = [node for node in walk(checked.tree) if _builds_list(node)]
+    if len(lists) > MAX_LISTS:
+        raise ExpressionError(
+            f"`{checked.source}` has {len(lists)} of map and filter of {MAX_LISTS} allowed: use all or exists"
+        )
+    loops = [node for node in walk(checked.tree) if _is_loop(node)]
+    if any(_builds_list(inner) for loop in loops for part in loop.children[2:] for inner in walk(part)):
+        raise ExpressionError(
+            f"`{checked.source}` has map or filter within another loop: use all or exists there"
+        )
+
+
+@cache
+def _matcher() -> cel.Expression:
+    return cel.NewEnv(variables={"pattern": cel.Type.STRING}).compile("''.matches(pattern)")
+
+
+def _refuse_patterns(nodes: list[Node]) -> None:
+    """A pattern that is written out is known to be none before any request meets it."""
+    calls = [node for node in nodes if isinstance(node, Call) and node.function == "matches"]
+    for pattern in (call.args[1] for call in calls):
+        if isinstance(pattern, Constant) and isinstance(pattern.value, str):
+            result = _matcher().eval(data={"pattern": pattern.value})
+            if result.type() == cel.Type.ERROR:
+                why = str(result.value()).rpartition("regular expression: ")[2]
+                raise ExpressionError(f"'{pattern.value}' is no pattern of RE2 ({why}): correct it")

@@ -148,6 +148,16 @@ def decoded(values: Taken) -> NDArray[Any]:
     return values if isinstance(values, np.ndarray) else values.decode()
 
 
+_DTYPES: dict[type, Any] = {bool: np.bool_, int: np.int64, float: np.float64}
+
+
+def constant(value: str | float) -> Words | NDArray[Any]:
+    """One value for all, [1]."""
+    if isinstance(value, str):
+        return Words.of([value])
+    return np.array([value], dtype=_DTYPES[type(value)])
+
+
 def objects(values: Sequence[Any]) -> NDArray[np.object_]:
     """An object array [n] of the values, even when they are lists."""
     array = np.empty(len(values), dtype=object)

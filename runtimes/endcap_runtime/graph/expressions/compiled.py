@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap_api.expressions import Checked, Environment
+from endcap_api.cel_ast import Node
+from endcap_api.expressions import Checked, Environment, ExpressionError
 from endcap_runtime.graph.columns import decoded
-from endcap_runtime.graph.expressions.by_row import ByRow
-from endcap_runtime.graph.expressions.scope import ExpressionFailed, Scope
-from endcap_runtime.graph.expressions.translate import ZEROS, NotVectorised, silent, translate
+from endcap_runtime.graph.expressions.library import Library
+from endcap_runtime.graph.expressions.scope import ZEROS, ExpressionFailed, Scope
+from endcap_runtime.graph.expressions.translate import NotVectorised, Translation, silent
 from endcap_runtime.graph.expressions.vector import Evaluate, Vector
 
 
@@ -24,7 +26,8 @@ class Expression:
 
     reads: the dotted names it reads, e.g. `request.cart`, `candidate.category`, `candidate.together.score`,
     `intent.name`. type: its CEL type. per_candidate: whether it reads the candidate, so that it has a value for each.
-    vectorised: whether it is evaluated over columns; if not, the CEL library evaluates it a candidate at a time.
+    vectorised: whether all of it is evaluated over columns; if not, the CEL library evaluates parts of it for each
+    candidate.
     """
 
     source: str
@@ -46,26 +49,37 @@ class Expression:
 def compile_expression(source: str, environment: Environment, *expected: str) -> Expression:
     """Check, for the `expected` CEL types if any are given, and compile. Raises endcap_api's ExpressionError."""
     checked = environment.check(source, *expected)
-    over_columns = _over_columns(checked) if checked.per_candidate else None
-    evaluate = over_columns or _by_library(checked)
-    return Expression(
-        source, checked.type, checked.reads, checked.per_candidate, over_columns is not None, evaluate
-    )
-
-
-def _by_library(checked: Checked) -> Callable[[Scope], Any]:
-    by_row = ByRow(checked, ZEROS)
-    return by_row.over if checked.per_candidate else by_row.once
-
-
-def _over_columns(checked: Checked) -> Callable[[Scope], NDArray[Any]] | None:
+    if not checked.per_candidate:
+        value = Library(checked).value
+        return Expression(
+            source, checked.type, checked.reads, per_candidate=False, vectorised=False, evaluate=value
+        )
     if checked.type not in ZEROS:
-        return None
-    try:
-        evaluate = translate(checked.tree)
-    except NotVectorised:
-        return None
-    return lambda scope: _column(evaluate, scope)
+        raise ExpressionError(
+            f"`{source}` is {checked.type}, and a candidate's value is one of {', '.join(ZEROS)}"
+        )
+    parts = _Parts(environment, checked)
+    evaluate = partial(_column, Translation(parts)(checked.tree))
+    vectorised = not parts.by_candidate
+    return Expression(source, checked.type, checked.reads, True, vectorised, evaluate)  # noqa: FBT003
+
+
+class _Parts:
+    """The parts of an expression that the library evaluates."""
+
+    def __init__(self, environment: Environment, whole: Checked) -> None:
+        self._environment = environment
+        self._whole = whole
+        self.by_candidate = False
+
+    def __call__(self, node: Node) -> Evaluate:
+        part = self._environment.part(self._whole, node)
+        if not part.per_candidate and (part.type in ZEROS or part.type.startswith("list(")):
+            return Library(part).once
+        if part.type not in ZEROS:
+            raise NotVectorised
+        self.by_candidate = True
+        return Library(part).over
 
 
 def _column(evaluate: Evaluate, scope: Scope) -> NDArray[Any]:

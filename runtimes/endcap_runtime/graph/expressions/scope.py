@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from endcap_runtime.graph.candidates import Candidates
 from endcap_runtime.graph.catalogue import Catalogue
-from endcap_runtime.graph.columns import Taken, Words, taken
+from endcap_runtime.graph.columns import Taken, Words, constant, taken
 
 CANDIDATE = "candidate."
+# The scalar types of CEL that have a form over columns, and what a candidate has where its source knows nothing.
+ZEROS: dict[str, Any] = {"int": 0, "double": 0.0, "bool": False, "string": ""}
 
 
 class ExpressionFailed(Exception):  # noqa: N818 (a fact about the request, as StepFailed)
@@ -79,11 +80,3 @@ class Scope:
         if self.catalogue is None or self.candidates is None:
             raise ValueError("an expression that reads the candidate needs the catalogue and the candidates")
         return self.catalogue, self.candidates
-
-
-def constant(value: Any) -> Words | NDArray[Any]:
-    """One value for every candidate, [1]."""
-    if isinstance(value, str):
-        return Words.of([value])
-    dtypes: dict[type, Any] = {bool: np.bool_, int: np.int64, float: np.float64}
-    return np.array([value], dtype=dtypes[type(value)])

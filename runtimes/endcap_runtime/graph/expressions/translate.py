@@ -6,16 +6,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from functools import reduce
-from typing import Any
 
 import numpy as np
 
 from endcap_api.cel_ast import Call, Constant, Listing, Node, Variable
+from endcap_runtime.graph.columns import constant
 from endcap_runtime.graph.expressions import arithmetic, lists, logic, strings
-from endcap_runtime.graph.expressions.scope import CANDIDATE, Scope, constant
+from endcap_runtime.graph.expressions.scope import CANDIDATE, ZEROS, Scope
 from endcap_runtime.graph.expressions.vector import Evaluate, Fault, Vector, either
-
-ZEROS: dict[str, Any] = {"int": 0, "double": 0.0, "bool": False, "string": ""}
 
 Operation = Callable[..., Vector]
 _NUMBERS: dict[str, Operation] = {
@@ -67,21 +65,57 @@ _LOGIC: dict[str, Operation] = {
 }
 
 
-class NotVectorised(Exception):  # noqa: N818 (not an error: the library evaluates the expression instead)
-    """There is no form of this expression over columns."""
+class NotVectorised(Exception):  # noqa: N818 (not an error: the library evaluates that part instead)
+    """There is no form of this part over columns."""
 
 
-def translate(node: Node) -> Evaluate:
-    """The function that evaluates a tree over columns. Raises NotVectorised."""
-    if isinstance(node, Constant):
-        return _constant(node)
-    if isinstance(node, Variable):
-        return _variable(node)
-    if isinstance(node, Listing):
-        return _listing(node)
-    if isinstance(node, Call):
-        return _call(node)
-    raise NotVectorised
+Library = Callable[[Node], Evaluate]
+
+
+class Translation:
+    """`library` evaluates what has no form over columns; when it raises NotVectorised, a larger part is asked for."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def __call__(self, node: Node) -> Evaluate:
+        """The function that evaluates a tree over columns. Raises NotVectorised."""
+        try:
+            return self._form(node)
+        except NotVectorised:
+            return self._library(node)
+
+    def _form(self, node: Node) -> Evaluate:
+        match node:
+            case Constant():
+                return _constant(node)
+            case Variable():
+                return _variable(node)
+            case Listing():
+                return self._listing(node)
+            case Call():
+                return self._call(node)
+        raise NotVectorised
+
+    def _listing(self, node: Listing) -> Evaluate:
+        elements = [self(element) for element in node.elements]
+
+        def evaluate(scope: Scope) -> Vector:
+            vectors = tuple(element(scope) for element in elements)
+            return Vector(vectors, _faults(vectors))
+
+        return evaluate
+
+    def _call(self, node: Call) -> Evaluate:
+        operation = _operation(node)
+        operands = [self(argument) for argument in node.args]
+        if len(operands) == 1:
+            (only,) = operands
+            return lambda scope: operation(only(scope))
+        if len(operands) == 2:  # noqa: PLR2004 (the common case, without a generator)
+            left, right = operands
+            return lambda scope: operation(left(scope), right(scope))
+        return lambda scope: operation(*(operand(scope) for operand in operands))
 
 
 def _constant(node: Constant) -> Evaluate:
@@ -104,41 +138,18 @@ def _variable(node: Variable) -> Evaluate:
     return lambda scope: Vector(constant(convert(scope.value(name))))
 
 
-def _listing(node: Listing) -> Evaluate:
-    elements = [translate(element) for element in node.elements]
-
-    def evaluate(scope: Scope) -> Vector:
-        vectors = tuple(element(scope) for element in elements)
-        return Vector(vectors, _faults(vectors))
-
-    return evaluate
-
-
 def _faults(vectors: tuple[Vector, ...]) -> Fault | None:
     return reduce(either, (vector.fault for vector in vectors), None)
 
 
-def _call(node: Call) -> Evaluate:
+def _operation(node: Call) -> Operation:
     if node.function in _LOGIC:
-        return _applied(_logic(node), node)
+        return _logic(node)
     if node.function == "@in":
-        return _applied(_membership(node), node)
+        return _membership(node)
     if node.function == "size" and node.args[0].type.startswith("list("):
-        return _applied(lists.sizes, node)
-    if node.function in strings.TESTS:
-        return _applied(_strict(_predicate(node)), node)
-    return _applied(_strict(_operation(node)), node)
-
-
-def _applied(operation: Operation, node: Call) -> Evaluate:
-    operands = [translate(argument) for argument in node.args]
-    if len(operands) == 1:
-        (only,) = operands
-        return lambda scope: operation(only(scope))
-    if len(operands) == 2:  # noqa: PLR2004 (the common case, without a generator)
-        left, right = operands
-        return lambda scope: operation(left(scope), right(scope))
-    return lambda scope: operation(*(operand(scope) for operand in operands))
+        return lists.sizes
+    return _strict(_predicate(node) if node.function in strings.TESTS else _by_type(node))
 
 
 def _strict(operation: Operation) -> Operation:
@@ -157,7 +168,7 @@ def _logic(node: Call) -> Operation:
     return _LOGIC[node.function]
 
 
-def _operation(node: Call) -> Operation:
+def _by_type(node: Call) -> Operation:
     kinds = {argument.type for argument in node.args}
     kind = kinds.pop() if len(kinds) == 1 else ""
     operation = _STRICT.get(kind, {}).get(node.function)
