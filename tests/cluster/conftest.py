@@ -3,5 +3,6 @@
 
 from api_server import api_server, collecting_api_server
 from operated import world
+from pods import pods
 
-__all__ = ["api_server", "collecting_api_server", "world"]
+__all__ = ["api_server", "collecting_api_server", "pods", "world"]

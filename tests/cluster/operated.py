@@ -154,7 +154,7 @@ class Operated:
         self.client.create({"kind": "Namespace", "metadata": {"name": name, "labels": enforced}}, "")
         return name
 
-    def start(self, **environment: str) -> None:
+    def start(self, *, patience: float = 30, **environment: str) -> None:
         port = ports.free(1)[0]
         self.health = f"http://127.0.0.1:{port}"
         with self.log.open("ab") as log:
@@ -164,7 +164,7 @@ class Operated:
                 stderr=log,
                 stdout=log,
             )
-        eventually(self._known, "the operator knows the cluster", 30)
+        eventually(self._known, "the operator knows the cluster", patience)
 
     def _known(self) -> bool:
         assert self.process is not None
