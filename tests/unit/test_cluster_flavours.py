@@ -47,7 +47,16 @@ def test_a_choice_once_made_is_kept_until_down(programs: Programs) -> None:
 def test_kind_without_a_docker_engine_says_what_is_missing(programs: Programs) -> None:
     programs(1)
     with pytest.raises(ClusterError, match="needs kind and a Docker engine"):
-        kind.up()
+        flavour.up("kind")
+    assert flavour.chosen() is None
+
+
+def test_a_cluster_of_ones_own_without_a_kubeconfig_says_where_it_was_sought(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/nowhere")
+    with pytest.raises(ClusterError, match="no kubeconfig at /nowhere; set KUBECONFIG"):
+        flavour.up("current")
 
 
 def test_docker_builds_the_same_dockerfile_on_its_own_default_base(programs: Programs) -> None:

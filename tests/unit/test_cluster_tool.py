@@ -197,7 +197,7 @@ def test_the_base_image_is_made_anew_when_its_recipe_changes() -> None:
 def test_an_embedded_cluster_without_root_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(ClusterError, match=r"needs root .* sudo, or choose --cluster=kind"):
-        embedded.up()
+        embedded.require_root()
 
 
 def test_network_settings_agree_with_each_other(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from endcap_cluster import (
 )
 from endcap_cluster.components import Cluster, Daemon
 from endcap_cluster.errors import ClusterError
+from endcap_cluster.exclusive import exclusive
 from endcap_cluster.layout import FULL, SOURCES
 from endcap_cluster.progress import phase, say
 
@@ -43,9 +44,16 @@ OWN_IMAGES = ("endcap/pause", "endcap/s3")
 START_SECONDS = 60
 
 
+def require_root() -> None:
+    if os.geteuid() != 0:
+        raise ClusterError(
+            "the embedded cluster needs root (namespaces, mounts, iptables): run it with sudo, or choose "
+            "--cluster=kind, or --cluster=current for the cluster of your kubeconfig"
+        )
+
+
 def up() -> None:
     """Bring the cluster up from whatever state this machine is in; a running one is left as it is."""
-    _check_root()
     if running():
         say(f"the cluster is up already: {FULL.kubeconfig}")
     else:
@@ -69,18 +77,11 @@ def load(image: images.Image) -> None:
     """Build an image and import it, unless its present inputs are in the cluster already."""
     archive = images.build(image)
     loaded = FULL.state / "loaded.json"
-    known: dict[str, str] = json.loads(loaded.read_text()) if loaded.exists() else {}
-    if known.get(image.full_name) != archive.name:
-        containerd.load(components.runtime(FULL), archive)
-        loaded.write_text(json.dumps({**known, image.full_name: archive.name}))
-
-
-def _check_root() -> None:
-    if os.geteuid() != 0:
-        raise ClusterError(
-            "the embedded cluster needs root (namespaces, mounts, iptables): run it with sudo, or choose "
-            "--cluster=kind, or --cluster=current for the cluster of your kubeconfig"
-        )
+    with exclusive(FULL.state / ".loaded.lock"):
+        known: dict[str, str] = json.loads(loaded.read_text()) if loaded.exists() else {}
+        if known.get(image.full_name) != archive.name:
+            containerd.load(components.runtime(FULL), archive)
+            loaded.write_text(json.dumps({**known, image.full_name: archive.name}))
 
 
 def _refuse_running_elsewhere() -> None:

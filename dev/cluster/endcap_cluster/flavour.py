@@ -11,10 +11,12 @@ from pathlib import Path
 
 from endcap_cluster import embedded, images, kind, kubectl, processes, teardown, tools
 from endcap_cluster.errors import ClusterError
-from endcap_cluster.layout import FULL
+from endcap_cluster.exclusive import exclusive
+from endcap_cluster.layout import FULL, KEPT
 
 FLAVOURS = ("kind", "embedded", "current")
 CHOICE = FULL.state / "flavour"
+LOCK = KEPT / ".cluster.lock"
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,33 @@ class Running:
 
 def up(wanted: str) -> Running:
     """Bring a cluster up; `auto` takes kind where a Docker engine answers, else the embedded one."""
-    flavour = _choose(wanted)
-    previous = chosen()
-    if previous not in (None, flavour):
-        raise ClusterError(f"this checkout's cluster is {previous}: end it with `down` before {flavour}")
-    {"kind": kind.up, "embedded": embedded.up, "current": _adopt_current}[flavour]()
-    CHOICE.write_text(flavour)
+    with exclusive(LOCK):
+        flavour = _choose(wanted)
+        previous = chosen()
+        if previous not in (None, flavour):
+            raise ClusterError(f"this checkout's cluster is {previous}: end it with `down` before {flavour}")
+        {"kind": kind.require_engine, "embedded": embedded.require_root, "current": _require_kubeconfig}[
+            flavour
+        ]()
+        _remember(flavour)  # before, so that `down` knows what an `up` that fails has begun
+        {"kind": kind.up, "embedded": embedded.up, "current": _adopt_current}[flavour]()
+        _remember(flavour)  # after, since the embedded cluster starts from an empty state
     return Running(flavour, FULL.kubeconfig)
 
 
 def down() -> None:
     """End the cluster; one that is not ours (`current`) only loses what `up` put there."""
-    {"kind": kind.down, "current": _leave_current}.get(chosen() or "embedded", teardown.clean)()
+    with exclusive(LOCK):
+        {"kind": kind.down, "current": _leave_current}.get(chosen() or "embedded", teardown.clean)()
 
 
 def chosen() -> str | None:
     return CHOICE.read_text() if CHOICE.exists() else None
+
+
+def _remember(flavour: str) -> None:
+    CHOICE.parent.mkdir(parents=True, exist_ok=True)
+    CHOICE.write_text(flavour)
 
 
 def build(image: images.Image) -> str:
@@ -81,15 +94,22 @@ def _flavour() -> str:
     return _choose("auto")
 
 
+def _require_kubeconfig() -> None:
+    if not _own_kubeconfig().exists():
+        raise ClusterError(
+            f"--cluster=current: there is no kubeconfig at {_own_kubeconfig()}; set KUBECONFIG"
+        )
+
+
+def _own_kubeconfig() -> Path:
+    return Path(os.environ.get("KUBECONFIG", "~/.kube/config").split(":")[0]).expanduser()
+
+
 def _adopt_current() -> None:
     tools.install()
-    source = Path(os.environ.get("KUBECONFIG", "~/.kube/config").split(":")[0]).expanduser()
-    if not source.exists():
-        raise ClusterError(f"--cluster=current: there is no kubeconfig at {source}; set KUBECONFIG")
-    FULL.state.mkdir(parents=True, exist_ok=True)
     FULL.kubeconfig.touch(mode=0o600)
-    if source.resolve() != FULL.kubeconfig:
-        FULL.kubeconfig.write_text(source.read_text())
+    if _own_kubeconfig().resolve() != FULL.kubeconfig:
+        FULL.kubeconfig.write_text(_own_kubeconfig().read_text())
     kubectl.run(FULL.kubeconfig, "version")
 
 

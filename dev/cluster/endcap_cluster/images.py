@@ -17,6 +17,7 @@ import yaml
 
 from endcap_cluster import base, buildah, toolchain
 from endcap_cluster.errors import ClusterError
+from endcap_cluster.exclusive import exclusive
 from endcap_cluster.layout import CHECKOUT, IMAGES, SOURCES
 
 TABLE = SOURCES / "images.yaml"
@@ -67,18 +68,22 @@ def archive(image: Image) -> Path:
 def build(image: Image) -> Path:
     """Build the image with buildah unless its inputs were built before; its archive."""
     target = archive(image)
-    if not target.exists():
-        IMAGES.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=IMAGES) as scratch:
-            context = stage(image, Path(scratch) / "context")
-            arguments = {**image.arguments, **({"BASE": base.ensure()} if image.base else {})}
-            buildah.build(image.full_name, _dockerfile(image), context, arguments, cache=True)
-            partial = Path(scratch) / "image.tar"
-            buildah.export(image.full_name, partial)
-            for outdated in IMAGES.glob(f"{_file_stem(image)}-*.tar"):
-                outdated.unlink()
-            partial.rename(target)
+    with exclusive(IMAGES / f".{_file_stem(image)}.lock"):
+        if not target.exists():
+            _build(image, target)
     return target
+
+
+def _build(image: Image, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=IMAGES) as scratch:
+        context = stage(image, Path(scratch) / "context")
+        arguments = {**image.arguments, **({"BASE": base.ensure()} if image.base else {})}
+        buildah.build(image.full_name, _dockerfile(image), context, arguments, cache=True)
+        partial = Path(scratch) / "image.tar"
+        buildah.export(image.full_name, partial)
+        for outdated in IMAGES.glob(f"{_file_stem(image)}-*.tar"):
+            outdated.unlink()
+        partial.rename(target)
 
 
 def stage(image: Image, context: Path) -> Path:

@@ -22,10 +22,13 @@ def available() -> bool:
     return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
 
 
-def up() -> None:
-    """Create the kind cluster unless it is there, and the S3 server in it."""
+def require_engine() -> None:
     if not available():
         raise ClusterError("--cluster=kind needs kind and a Docker engine that answers `docker info`")
+
+
+def up() -> None:
+    """Create the kind cluster unless it is there, and the S3 server in it."""
     with phase("kubectl and helm"):
         tools.install()
     FULL.state.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ containerd, mounts outlive containers, and addresses and rules outlive all of th
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 from endcap_cluster import cgroups, components, containerd, firewall, mounts, network, processes
@@ -42,6 +43,8 @@ def claim(layout: Layout) -> None:
 
 def clean() -> None:
     """End and remove everything of the cluster that this machine runs or ran; kept: binaries and images."""
+    if sys.platform != "linux":
+        return  # no embedded cluster can have run here
     layout = Layout(state=owner() or FULL.state, run=RUN)
     plan = components.runtime(layout)
     _stop(layout, GRACE)
