@@ -30,6 +30,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     up = _add(commands, "up", _up, "bring the cluster up, whatever an earlier run left")
     up.add_argument("--cluster", choices=("auto", *flavour.FLAVOURS), default="auto")
+    up.add_argument(
+        "--load", nargs="+", default=[], metavar="NAME", help="images to build meanwhile and load"
+    )
     _add(commands, "down", _down, "end the cluster and leave nothing of it")
     _add(commands, "status", _status, "tell what runs")
     _add(commands, "verify-clean", _verify_clean, "fail if anything of an embedded cluster is left")
@@ -72,7 +75,7 @@ def _add_light(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def _up(given: argparse.Namespace) -> int:
     with phase("cluster"):
-        cluster = flavour.up(given.cluster)
+        cluster = flavour.up(given.cluster, images.find(given.load) if given.load else [])
     say(f"KUBECONFIG={cluster.kubeconfig}")
     return 0
 

@@ -7,7 +7,7 @@ containerd, etcd and the API server; then all of its clients at once.
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from endcap_cluster import (
@@ -52,17 +52,23 @@ def require_root() -> None:
         )
 
 
-def up() -> None:
-    """Bring the cluster up from whatever state this machine is in; a running one is left as it is."""
+def up(wanted: Sequence[images.Image]) -> None:
+    """Bring the cluster up from whatever state this machine is in; a running one is left as it is.
+
+    The `wanted` images are built while the cluster's own programs are, and are in the cluster at the end.
+    """
     if running():
         say(f"the cluster is up already: {FULL.kubeconfig}")
     else:
         packages.announce()
         _refuse_running_elsewhere()
-        _make()
+        _make(wanted)
         _start()
     with phase("S3 server"):
         s3.install(FULL.kubeconfig)
+    for image in wanted:
+        with phase(f"loading {image.name}"):
+            load(image)
 
 
 def running() -> bool:
@@ -90,16 +96,23 @@ def _refuse_running_elsewhere() -> None:
         raise ClusterError(f"the cluster of another checkout runs ({owner}): end it with `down` first")
 
 
-def _make() -> None:
+def _make(wanted: Sequence[images.Image]) -> None:
     """Install and build what the cluster is made of, the slow parts side by side; clean meanwhile."""
     with ThreadPoolExecutor() as pool:
         compiled = pool.submit(_compile)
         tooled = pool.submit(_timed, "kubectl and helm", tools.install)
         _timed("Debian packages", packages.install)
-        based = pool.submit(_timed, "base image", base.ensure)
+        built = pool.submit(_build_images, wanted)
         _timed("cleaning", teardown.clean)
-        for work in (tooled, compiled, based):
+        for work in (tooled, compiled, built):
             work.result()
+
+
+def _build_images(wanted: Sequence[images.Image]) -> None:
+    _timed("base image", base.ensure)
+    for image in wanted:
+        with phase(f"building {image.name}"):
+            images.build(image)
 
 
 def _compile() -> None:

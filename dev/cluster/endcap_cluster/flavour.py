@@ -6,6 +6,7 @@ The choice is made by `up` and written down, so that the other commands act on t
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from endcap_cluster.layout import FULL, KEPT
 
 FLAVOURS = ("kind", "embedded", "current")
 CHOICE = FULL.state / "flavour"
+TAKES_NO_FILES = "push the images to a registry that your cluster pulls from: it takes no files"
 LOCK = KEPT / ".cluster.lock"
 
 
@@ -27,18 +29,19 @@ class Running:
     kubeconfig: Path
 
 
-def up(wanted: str) -> Running:
-    """Bring a cluster up; `auto` takes kind where a Docker engine answers, else the embedded one."""
+def up(wanted: str, wanted_images: Sequence[images.Image] = ()) -> Running:
+    """Bring a cluster up with the given images in it.
+
+    `auto` takes kind where a Docker engine answers, else the embedded cluster.
+    """
     with exclusive(LOCK):
         flavour = _choose(wanted)
         previous = chosen()
         if previous not in (None, flavour):
             raise ClusterError(f"this checkout's cluster is {previous}: end it with `down` before {flavour}")
-        {"kind": kind.require_engine, "embedded": embedded.require_root, "current": _require_kubeconfig}[
-            flavour
-        ]()
+        _require(flavour)
         _remember(flavour)  # before, so that `down` knows what an `up` that fails has begun
-        {"kind": kind.up, "embedded": embedded.up, "current": _adopt_current}[flavour]()
+        {"kind": kind.up, "embedded": embedded.up, "current": _adopt_current}[flavour](wanted_images)
         _remember(flavour)  # after, since the embedded cluster starts from an empty state
     return Running(flavour, FULL.kubeconfig)
 
@@ -51,6 +54,11 @@ def down() -> None:
 
 def chosen() -> str | None:
     return CHOICE.read_text() if CHOICE.exists() else None
+
+
+def _require(flavour: str) -> None:
+    checks = {"kind": kind.require_engine, "embedded": embedded.require_root, "current": _require_kubeconfig}
+    checks[flavour]()
 
 
 def _remember(flavour: str) -> None:
@@ -67,7 +75,7 @@ def load(image: images.Image) -> None:
     """Put an image into the cluster."""
     flavour = _flavour()
     if flavour == "current":
-        raise ClusterError("push the images to a registry that your cluster pulls from: it takes no files")
+        raise ClusterError(TAKES_NO_FILES)
     if chosen() is None:
         raise ClusterError("there is no cluster to load images into: `up` first")
     (kind if flavour == "kind" else embedded).load(image)
@@ -105,7 +113,9 @@ def _own_kubeconfig() -> Path:
     return Path(os.environ.get("KUBECONFIG", "~/.kube/config").split(":")[0]).expanduser()
 
 
-def _adopt_current() -> None:
+def _adopt_current(wanted: Sequence[images.Image]) -> None:
+    if wanted:
+        raise ClusterError(TAKES_NO_FILES)
     tools.install()
     FULL.kubeconfig.touch(mode=0o600)
     if _own_kubeconfig().resolve() != FULL.kubeconfig:

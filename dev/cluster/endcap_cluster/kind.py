@@ -4,6 +4,7 @@
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from endcap_cluster import images, s3, tools
@@ -27,8 +28,8 @@ def require_engine() -> None:
         raise ClusterError("--cluster=kind needs kind and a Docker engine that answers `docker info`")
 
 
-def up() -> None:
-    """Create the kind cluster unless it is there, and the S3 server in it."""
+def up(wanted: Sequence[images.Image]) -> None:
+    """Create the kind cluster unless it is there, with the S3 server and the `wanted` images in it."""
     with phase("kubectl and helm"):
         tools.install()
     FULL.state.mkdir(parents=True, exist_ok=True)
@@ -41,6 +42,9 @@ def up() -> None:
         for image in images.find(["endcap/s3"]):
             load(image)
         s3.install(FULL.kubeconfig)
+    for image in wanted:
+        with phase(f"loading {image.name}"):
+            load(image)
 
 
 def down() -> None:
