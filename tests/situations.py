@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from builders import graph, intent, ranker, recaller
+
 from endcap_operator.manifests.model import CONFIG
 from endcap_operator.plan.children import deployment_of
 from endcap_operator.plan.configuration import kept
@@ -25,7 +26,13 @@ PLATFORM = Platform(
 
 def stored(manifest: dict[str, Any]) -> dict[str, Any]:
     """As the API server returns it."""
-    metadata = {"namespace": "shop", "uid": "7b1c", "generation": 3, "resourceVersion": "11", **manifest["metadata"]}
+    metadata = {
+        "namespace": "shop",
+        "uid": "7b1c",
+        "generation": 3,
+        "resourceVersion": "11",
+        **manifest["metadata"],
+    }
     return {**manifest, "metadata": metadata}
 
 
@@ -110,7 +117,11 @@ def serving(manifest: dict[str, Any], before: Observed, rejected: str | None = N
     wanted = revision_of(plan)
     refusal = Rejection(wanted, rejected, "the catalogue has another digest") if rejected else None
     pods = tuple(
-        replace(p, serving=Serving(p.serving.revision if refusal and p.serving else wanted, refusal), nudged=wanted)
+        replace(
+            p,
+            serving=Serving(p.serving.revision if refusal and p.serving else wanted, refusal),
+            nudged=wanted,
+        )
         for p in before.pods
     )
     return replace(before, children=deployed(plan), pods=pods)

@@ -15,7 +15,7 @@ import aiohttp
 
 from endcap_operator import handlers, logs
 from endcap_operator.apply import Writer
-from endcap_operator.cluster import Cluster, ClusterError, Unreachable, connected
+from endcap_operator.cluster import Cluster, ClusterError, UnreachableError, connected
 from endcap_operator.control import Control
 from endcap_operator.events import Recorder
 from endcap_operator.metrics import Metrics, pages
@@ -51,9 +51,7 @@ async def run(settings: Settings) -> None:
             await _end(tasks)
 
 
-def _control(
-    settings: Settings, cluster: Cluster, http: aiohttp.ClientSession, metrics: Metrics
-) -> Control:
+def _control(settings: Settings, cluster: Cluster, http: aiohttp.ClientSession, metrics: Metrics) -> Control:
     store = Store()
     reconciliation = Reconciliation(
         store=store,
@@ -78,8 +76,12 @@ async def _know_the_cluster(control: Control, cluster: Cluster, namespaces: Iter
     while True:
         try:
             await control.compare(cluster, namespaces)
-        except (ClusterError, Unreachable) as error:
-            hint = "apply the CRDs of the chart" if isinstance(error, ClusterError) and error.gone else str(error)
+        except (ClusterError, UnreachableError) as error:
+            hint = (
+                "apply the CRDs of the chart"
+                if isinstance(error, ClusterError) and error.gone
+                else str(error)
+            )
             _log.warning("the cluster cannot be listed yet", extra={"error": str(error), "remedy": hint})
             await asyncio.sleep(START_RETRY_SECONDS)
         else:
@@ -95,7 +97,7 @@ async def _resync(control: Control, cluster: Cluster, settings: Settings) -> Non
         pause = settings.resync_seconds
         try:
             await control.compare(cluster, settings.namespaces)
-        except (ClusterError, Unreachable) as error:
+        except (ClusterError, UnreachableError) as error:
             _log.warning("resync failed", extra={"error": str(error)})
 
 

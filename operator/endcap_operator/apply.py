@@ -175,5 +175,3 @@ class _Round:
         metadata = {name: deployment["metadata"][name] for name in ("name", "namespace")}
         seed = {**{n: deployment[n] for n in ("apiVersion", "kind")}, "metadata": metadata}
         await self.writer.put({**seed, "spec": {"replicas": self.seed}}, manager=SEEDER)
-
-

@@ -15,10 +15,10 @@ from importlib.metadata import version
 from typing import Any
 
 import aiohttp
-from endcap_api.v1alpha1.kinds import GROUP, KINDS, VERSION
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
+from endcap_api.v1alpha1.kinds import GROUP, KINDS, VERSION
 from endcap_operator.keys import Key
 from endcap_operator.metrics import Metrics
 
@@ -68,7 +68,7 @@ class ClusterError(Exception):
         return self.code in (400, 403, 422)
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """No answer from the API server."""
 
 
@@ -84,7 +84,7 @@ def path_to(key: Key, subresource: str = "") -> str:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Sends requests; raises ClusterError for a refusal and Unreachable where there is no answer."""
+    """Sends requests; raises ClusterError for a refusal and UnreachableError where there is no answer."""
 
     api: Any
     metrics: Metrics
@@ -96,9 +96,8 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
-        accept: str = "application/json",
     ) -> dict[str, Any]:
-        headers = {"Accept": accept, "Content-Type": content_type}
+        headers = {"Accept": "application/json", "Content-Type": content_type}
         serialized = await self.api.param_serialize(
             method,
             path,
@@ -112,7 +111,7 @@ class Cluster:
             text = await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.metrics.api_requests.labels(code="none", method=method).inc()
-            raise Unreachable(f"{method} {path}: {type(error).__name__} {error}") from error
+            raise UnreachableError(f"{method} {path}: {type(error).__name__} {error}") from error
         except ApiException as error:
             self.metrics.api_requests.labels(code=str(error.status), method=method).inc()
             raise ClusterError(error.status or 0, _message(error.body)) from error
@@ -134,9 +133,9 @@ async def connected(metrics: Metrics) -> AsyncIterator[Cluster]:
     """With the service account inside a cluster, with the kubeconfig outside."""
     configuration = client.Configuration()
     try:
-        config.load_incluster_config(configuration)
+        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     except config.ConfigException:
-        await config.load_kube_config(client_configuration=configuration)
+        await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     async with client.ApiClient(configuration) as api:
         api.user_agent = USER_AGENT
         yield Cluster(api, metrics)

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from endcap_operator.cluster import OURS, Cluster, ClusterError, Unreachable
+from endcap_operator.cluster import OURS, Cluster, ClusterError, UnreachableError
 from endcap_operator.keys import Key, Manifest
 from endcap_operator.metrics import Metrics
 from endcap_operator.observe import WATCHED, is_ready, list_all
@@ -44,11 +44,11 @@ class Control:
         with self.metrics.reconcile_seconds.labels(controller=key.kind).time():
             try:
                 outcome = await self.reconcile(key)
-            except (ClusterError, Unreachable) as error:
+            except (ClusterError, UnreachableError) as error:
                 self._failed(key, "error", str(error))
             except asyncio.CancelledError:
                 raise
-            except Exception:
+            except Exception:  # noqa: BLE001 - of every kind
                 # One broken object must not end the service of all others; it is retried, ever more rarely.
                 _log.exception("reconcile failed", extra={"key": str(key)})
                 self._failed(key, "panic", None)
@@ -60,7 +60,9 @@ class Control:
         self.metrics.reconciles.labels(controller=key.kind, result=result).inc()
         delay = self.queue.retry(key)
         if message:
-            _log.warning("reconcile failed", extra={"key": str(key), "error": message, "retry_seconds": delay})
+            _log.warning(
+                "reconcile failed", extra={"key": str(key), "error": message, "retry_seconds": delay}
+            )
 
     def _succeeded(self, key: Key, outcome: Outcome) -> None:
         result = "refused" if outcome.refused else "success"
@@ -75,7 +77,7 @@ class Control:
             self.queue.done(key)
         else:
             count = self.rechecks[key] = self.rechecks.get(key, 0) + 1
-            self.queue.again(key, min(outcome.recheck * PATIENCE**min(count, 200), LONGEST_RECHECK))
+            self.queue.again(key, min(outcome.recheck * PATIENCE ** min(count, 200), LONGEST_RECHECK))
 
     def _tell_callers(self, key: Key, before: Manifest | None) -> None:
         """Our own writes make no news, but what they change may matter to those who name the resource."""
@@ -131,5 +133,3 @@ def _matters_to_callers(before: Manifest, after: Manifest) -> bool:
     generations = [manifest["metadata"].get("generation") for manifest in (before, after)]
     deleting = [bool(manifest["metadata"].get("deletionTimestamp")) for manifest in (before, after)]
     return len(set(generations)) > 1 or len(set(deleting)) > 1 or is_ready(before) != is_ready(after)
-
-

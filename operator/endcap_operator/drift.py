@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any
 
 from endcap_api.runtime_config import digest_of
-
 from endcap_operator.keys import Manifest
 
 APPLIED = "endcap.dev/applied"

@@ -15,8 +15,7 @@ from typing import Any
 
 from endcap_api.runtime_config import digest_of
 from endcap_api.v1alpha1.kinds import API_VERSION
-
-from endcap_operator.cluster import MERGE, Cluster, ClusterError, Unreachable, path_of
+from endcap_operator.cluster import MERGE, Cluster, ClusterError, UnreachableError, path_of
 from endcap_operator.manifests.identity import Identity
 
 _CONTROLLER = "endcap.dev/operator"
@@ -38,7 +37,7 @@ class Recorder:
         event = _event(identity, reason, note[:_LONGEST], warning=warning, instance=self.instance)
         try:
             await self._write(event)
-        except (ClusterError, Unreachable) as error:
+        except (ClusterError, UnreachableError) as error:
             _log.warning("event not written", extra={"reason": reason, "error": str(error)})
 
     async def _write(self, event: dict[str, Any]) -> None:
@@ -46,15 +45,19 @@ class Recorder:
         count = self.counts[name] = self.counts.get(name, 0) + 1
         if len(self.counts) > _MEMORY:
             self.counts.clear()
-        if count == 1:
-            try:
-                await self.cluster.request("POST", path_of("Event", namespace), body=event)
-                return
-            except ClusterError as error:
-                if error.code != 409:  # noqa: PLR2004 - said before an earlier restart
-                    raise
-            self.counts[name] = 2
-        await self._count_up(namespace, name, event)
+        if count > 1 or not await self._is_new(namespace, event):
+            self.counts[name] = max(count, 2)
+            await self._count_up(namespace, name, event)
+
+    async def _is_new(self, namespace: str, event: Mapping[str, Any]) -> bool:
+        """False when it was said before an earlier restart."""
+        try:
+            await self.cluster.request("POST", path_of("Event", namespace), body=event)
+        except ClusterError as error:
+            if error.code == 409:  # noqa: PLR2004
+                return False
+            raise
+        return True
 
     async def _count_up(self, namespace: str, name: str, event: Mapping[str, Any]) -> None:
         series = {"count": self.counts[name], "lastObservedTime": event["eventTime"]}

@@ -33,9 +33,7 @@ class Endless:
 async def inform(noticed: Noticed, namespaces: tuple[str, ...], metrics: Metrics) -> None:
     """Report every event of what is watched, until the process is told to end; `noticed` gets (object, deleted)."""
     scope: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
-    await kopf.operator(
-        registry=_registry(noticed, metrics), settings=_settings(), standalone=True, **scope
-    )
+    await kopf.operator(registry=_registry(noticed, metrics), settings=_settings(), standalone=True, **scope)
 
 
 def _registry(noticed: Noticed, metrics: Metrics) -> kopf.OperatorRegistry:
@@ -80,5 +78,3 @@ def _settings() -> kopf.OperatorSettings:
             group, _, plural = _resource(kind)
             settings.watching.label_selectors[group, plural] = SELECTOR
     return settings
-
-

@@ -28,7 +28,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """kopf tells of every stream and event it handles: only its warnings are of use."""
+    """Of the libraries, only warnings: kopf tells of every stream and event that it handles."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
-from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 
+from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_operator.cluster import OURS, Cluster, ClusterError, path_of, path_to
 from endcap_operator.keys import Key, Manifest, controller_of
 from endcap_operator.manifests.identity import PORT, SELECTOR
@@ -112,7 +112,9 @@ class Observer:
 
 def _serving(answer: dict[str, Any]) -> Serving:
     rejected = answer.get("rejected")
-    refused = Rejection(*(str(rejected[name]) for name in ("revision", "reason", "message"))) if rejected else None
+    refused = (
+        Rejection(*(str(rejected[name]) for name in ("revision", "reason", "message"))) if rejected else None
+    )
     return Serving(answer["serving"], refused)
 
 
@@ -134,9 +136,9 @@ def _own_pods(children: dict[str, Manifest], family: Iterable[Manifest]) -> Iter
     sets = [m for m in members if m["kind"] == "ReplicaSet" and _owned(m, deployment["metadata"]["uid"])]
     uids = {m["metadata"]["uid"] for m in sets}
     for member in members:
-        if member["kind"] == "Pod" and controller_of(member).get("uid") in uids:
-            if not member["metadata"].get("deletionTimestamp"):
-                yield pod_of(member, CONFIG)
+        ours = member["kind"] == "Pod" and controller_of(member).get("uid") in uids
+        if ours and not member["metadata"].get("deletionTimestamp"):
+            yield pod_of(member, CONFIG)
 
 
 def is_ready(manifest: Manifest) -> bool:

@@ -76,5 +76,3 @@ def _settled(manifest: Manifest, observed: Observed) -> bool:
     """Whether this generation was acted on before, so that a child that is missing was there."""
     acted_on = (manifest.get("status") or {}).get("observedGeneration")
     return bool(observed.children) and acted_on == manifest["metadata"]["generation"]
-
-

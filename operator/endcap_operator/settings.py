@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from endcap_operator.platform import Platform
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 REQUIRED_IMAGES = ("python", "sklearn", "lightgbm", "graph")
 
 
@@ -36,7 +37,7 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     workers: int = 8
     resync_seconds: float = 600.0
-    health_address: str = "0.0.0.0:8081"
+    health: tuple[str, int] = ("0.0.0.0", 8081)  # noqa: S104 - probes come from outside the pod
     log_level: str = "INFO"
 
     @classmethod
@@ -46,14 +47,9 @@ class Settings:
             namespaces=_list(environment, "ENDCAP_NAMESPACES"),
             workers=int(_number(environment, "ENDCAP_WORKERS", 8)),
             resync_seconds=_number(environment, "ENDCAP_RESYNC_SECONDS", 600),
-            health_address=environment.get("ENDCAP_HEALTH_ADDRESS", "0.0.0.0:8081"),
-            log_level=environment.get("ENDCAP_LOG_LEVEL", "INFO"),
+            health=_address(environment, "ENDCAP_HEALTH_ADDRESS", "0.0.0.0:8081"),
+            log_level=_level(environment),
         )
-
-    @property
-    def health(self) -> tuple[str, int]:
-        host, _, port = self.health_address.rpartition(":")
-        return host, int(port)
 
 
 def _platform(environment: Mapping[str, str]) -> Platform:
@@ -69,12 +65,28 @@ def _images(environment: Mapping[str, str]) -> dict[str, str]:
     pairs = (item.partition("=") for item in _list(environment, "ENDCAP_IMAGES"))
     images = {name: image for name, _, image in pairs if image}
     if missing := [name for name in REQUIRED_IMAGES if name not in images]:
-        raise SettingsError(f"ENDCAP_IMAGES lacks {', '.join(missing)}: add e.g. {missing[0]}=registry/image:tag")
+        raise SettingsError(
+            f"ENDCAP_IMAGES lacks {', '.join(missing)}: add e.g. {missing[0]}=registry/image:tag"
+        )
     return images
 
 
 def _list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in environment.get(name, "").split(",") if item.strip())
+
+
+def _address(environment: Mapping[str, str], name: str, default: str) -> tuple[str, int]:
+    host, _, port = environment.get(name, default).rpartition(":")
+    if not host or not port.isdigit():
+        raise SettingsError(f"{name} is {environment[name]!r}: set host:port, or leave it out for {default}")
+    return host, int(port)
+
+
+def _level(environment: Mapping[str, str]) -> str:
+    level = environment.get("ENDCAP_LOG_LEVEL", "INFO")
+    if level not in LEVELS:
+        raise SettingsError(f"ENDCAP_LOG_LEVEL is {level!r}: set one of {', '.join(LEVELS)}")
+    return level
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:

@@ -46,8 +46,10 @@ def transitions(planned: Mapping[str, Any], before: Mapping[str, Any]) -> Iterat
 def is_warning(condition: Condition) -> bool:
     if condition["type"] == "Degraded":
         return bool(condition["status"] == "True")
-    return condition["type"] in ("Accepted", "Ready") and condition["status"] == "False" and (
-        condition["reason"] != "Starting"
+    return (
+        condition["type"] in ("Accepted", "Ready")
+        and condition["status"] == "False"
+        and (condition["reason"] != "Starting")
     )
 
 
@@ -56,5 +58,3 @@ def _is_relief(condition: Condition, was: Mapping[str, Any]) -> bool:
     good = "False" if condition["type"] == "Degraded" else "True"
     flipped = condition["status"] == good and was.get("status") not in (None, good)
     return flipped and condition["type"] in ("Accepted", "Ready", "Degraded")
-
-

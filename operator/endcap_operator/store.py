@@ -58,7 +58,11 @@ class Store:
         """Make a full list of a kind, taken at a version, what is known of it; the keys that this changed."""
         objects = {key_of(manifest): manifest for manifest in listed}
         changed = {key for key, manifest in objects.items() if self.put(manifest)}
-        gone = [k for k, m in self._objects.items() if k.kind == kind and k not in objects and version_of(m) <= version]
+        gone = [
+            k
+            for k, m in self._objects.items()
+            if k.kind == kind and k not in objects and version_of(m) <= version
+        ]
         return changed | {key for key in gone if self.remove(key)}
 
     def keys(self, kinds: Iterable[str]) -> list[Key]:
@@ -67,7 +71,9 @@ class Store:
 
     def family(self, key: Key) -> list[Manifest]:
         """All that carries the labels of a resource's children, whoever made it."""
-        return [self._objects[k] for k in self._families.get((key.namespace, COMPONENTS[key.kind], key.name), ())]
+        return [
+            self._objects[k] for k in self._families.get((key.namespace, COMPONENTS[key.kind], key.name), ())
+        ]
 
     def refer(self, caller: Key, called: Iterable[Key]) -> None:
         """Remember whom a resource names, to be asked by `callers`."""

@@ -191,7 +191,9 @@ class Operated:
     def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         return self.client.get(kind, namespace, name)
 
-    def says(self, kind: str, namespace: str, name: str, about: str, reason: str, seconds: float = 20) -> dict[str, Any]:
+    def says(  # noqa: PLR0913, PLR0917 - reads as a sentence
+        self, kind: str, namespace: str, name: str, about: str, reason: str, seconds: float = 20
+    ) -> dict[str, Any]:
         """The resource's condition once it has the reason for the newest generation."""
 
         def look() -> dict[str, Any] | None:
@@ -204,7 +206,9 @@ class Operated:
             return eventually(look, f"{kind} {name} {about} {reason}", seconds)
         except AssertionError as error:
             status = (self.get(kind, namespace, name) or {}).get("status")
-            raise AssertionError(f"{error}; status {json.dumps(status)}; log {self.log.read_text()[-2000:]}") from None
+            raise AssertionError(
+                f"{error}; status {json.dumps(status)}; log {self.log.read_text()[-2000:]}"
+            ) from None
 
     def quiet(self, seconds: float = 0.5) -> None:
         """Wait until the operator has written nothing for a while."""
@@ -231,7 +235,13 @@ def _environment(kubeconfig: Path, port: int) -> dict[str, str]:
 def rendered(*arguments: str) -> list[dict[str, Any]]:
     """The chart's manifests for a release named endcap."""
     tools.install()
-    command = [str(tools.HELM.path), "template", "endcap", str(ROOT / "charts/endcap"), f"--namespace={NAMESPACE}"]
+    command = [
+        str(tools.HELM.path),
+        "template",
+        "endcap",
+        str(ROOT / "charts/endcap"),
+        f"--namespace={NAMESPACE}",
+    ]
     text = subprocess.run([*command, *arguments], capture_output=True, text=True, check=True).stdout
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
 

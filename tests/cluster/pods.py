@@ -37,7 +37,7 @@ class Replica:
         replica = self
 
         class Answer(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - the library's name
+            def do_GET(self) -> None:
                 replica.asked += 1
                 body = json.dumps(replica.answer).encode()
                 self.send_response(200 if self.path == "/-/revision" else 404)
@@ -84,13 +84,19 @@ class Replica:
 
     def failed(self, reason: str, message: str) -> None:
         """As a kubelet reports an init container that ended with a message."""
-        ended = {"exitCode": 1, "reason": "Error", "message": json.dumps({"reason": reason, "message": message})}
+        ended = {
+            "exitCode": 1,
+            "reason": "Error",
+            "message": json.dumps({"reason": reason, "message": message}),
+        }
         state = {"name": "fetch", "ready": False, "image": "x", "imageID": "x", "restartCount": 3}
         waiting = {"reason": "CrashLoopBackOff", "message": "back-off 40s"}
         self.report(
             {
                 "phase": "Pending",
-                "initContainerStatuses": [{**state, "state": {"waiting": waiting}, "lastState": {"terminated": ended}}],
+                "initContainerStatuses": [
+                    {**state, "state": {"waiting": waiting}, "lastState": {"terminated": ended}}
+                ],
             }
         )
 
@@ -135,7 +141,11 @@ class Pods:
             {
                 "kind": "ReplicaSet",
                 "metadata": {"name": name, "labels": labels, "ownerReferences": [owner]},
-                "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": deployment["spec"]["template"]},
+                "spec": {
+                    "replicas": 1,
+                    "selector": {"matchLabels": labels},
+                    "template": deployment["spec"]["template"],
+                },
             },
             namespace,
         )

@@ -30,14 +30,20 @@ def test_a_model_gets_its_children_and_a_status(world: Operated, shop: str) -> N
         child = world.get(kind, shop, "basket-ranker-model")
         assert child is not None, kind
         owner = child["metadata"]["ownerReferences"][0]
-        assert (owner["kind"], owner["name"], owner["controller"]) == ("ModelDeployment", "basket-ranker", True)
+        assert (owner["kind"], owner["name"], owner["controller"]) == (
+            "ModelDeployment",
+            "basket-ranker",
+            True,
+        )
     assert world.get("HorizontalPodAutoscaler", shop, "basket-ranker-model") is None
     status = (world.get("ModelDeployment", shop, "basket-ranker") or {})["status"]
     assert status["url"] == f"http://basket-ranker-model.{shop}.svc:8080"
     assert [c["type"] for c in status["conditions"]] == ["Accepted", "Ready", "Progressing", "Degraded"]
 
 
-def test_a_range_of_replicas_gets_an_autoscaler_that_alone_sets_their_number(world: Operated, shop: str) -> None:
+def test_a_range_of_replicas_gets_an_autoscaler_that_alone_sets_their_number(
+    world: Operated, shop: str
+) -> None:
     scaler = world.get("HorizontalPodAutoscaler", shop, "basket-graph")
     assert scaler is not None
     assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (2, 4)
@@ -74,7 +80,9 @@ def replicas(world: Operated, namespace: str, name: str = "basket-graph") -> int
 
 
 def memory(world: Operated, namespace: str) -> str:
-    container = (world.get("Deployment", namespace, "basket-graph") or {})["spec"]["template"]["spec"]["containers"][0]
+    container = (world.get("Deployment", namespace, "basket-graph") or {})["spec"]["template"]["spec"][
+        "containers"
+    ][0]
     return str(container["resources"]["limits"]["memory"])
 
 
@@ -129,7 +137,9 @@ def test_a_selector_with_one_more_label_is_restored(world: Operated, shop: str) 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Service", "ConfigMap", "PodDisruptionBudget"])
 @pytest.mark.parametrize("forged", ["nothing", "labels", "labels and an owner"])
-def test_an_object_of_someone_else_is_neither_adopted_nor_changed(world: Operated, kind: str, forged: str) -> None:
+def test_an_object_of_someone_else_is_neither_adopted_nor_changed(
+    world: Operated, kind: str, forged: str
+) -> None:
     """S8, S9."""
     namespace = world.namespace()
     theirs = world.client.create(_foreign(kind, "payments-graph", forged), namespace)
@@ -171,7 +181,9 @@ def _foreign(kind: str, name: str, forged: str) -> dict[str, Any]:
         "Deployment": {"spec": {"selector": {"matchLabels": {"app": "payments"}}, "template": pod}},
         "Service": {"spec": {"selector": {"app": "payments"}, "ports": [{"port": 80}]}},
         "ConfigMap": {"data": {"mode": "live"}},
-        "PodDisruptionBudget": {"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "payments"}}}},
+        "PodDisruptionBudget": {
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "payments"}}}
+        },
     }
     return {"kind": kind, "metadata": metadata, **bodies[kind]}
 
@@ -204,7 +216,9 @@ def test_a_foreign_child_of_that_name_later_is_left_alone_too(world: Operated, s
     client = world.client
     ours = client.get("ConfigMap", shop, "basket-graph")
     client.delete("ConfigMap", shop, "basket-graph")
-    answer = client.send("POST", client.path("ConfigMap", shop), json=_foreign("ConfigMap", "basket-graph", "nothing"))
+    answer = client.send(
+        "POST", client.path("ConfigMap", shop), json=_foreign("ConfigMap", "basket-graph", "nothing")
+    )
     if answer.is_success:
         world.says("InferenceGraph", shop, "basket", "Ready", "NameTaken")
         assert (client.get("ConfigMap", shop, "basket-graph") or {})["data"] == {"mode": "live"}
@@ -246,17 +260,23 @@ def without_times(status: dict[str, Any]) -> dict[str, Any]:
 def test_a_child_that_a_quota_refuses_is_named_and_made_when_there_is_room(world: Operated) -> None:
     """Row 18; quotas on the number of objects are enforced by the API server itself."""
     namespace = world.namespace()
-    quota = {"kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"count/deployments.apps": "0"}}}
+    quota = {
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"count/deployments.apps": "0"}},
+    }
     world.client.create(quota, namespace)
-    world.client.patch(
-        "ResourceQuota", namespace, "none", {"status": {"hard": {"count/deployments.apps": "0"}, "used": {"count/deployments.apps": "0"}}}, "status"
-    )
+    counted = {"hard": {"count/deployments.apps": "0"}, "used": {"count/deployments.apps": "0"}}
+    world.client.patch("ResourceQuota", namespace, "none", {"status": counted}, "status")
     world.client.apply(ranker(), namespace)
     found = world.says("ModelDeployment", namespace, "basket-ranker", "Ready", "ChildRefused")
     assert "exceeded quota: none" in found["message"]
     world.client.delete("ResourceQuota", namespace, "none")
     world.says("ModelDeployment", namespace, "basket-ranker", "Ready", "Starting", 100)
-    assert condition(world.get("ModelDeployment", namespace, "basket-ranker") or {}, "Degraded")["status"] == "False"
+    assert (
+        condition(world.get("ModelDeployment", namespace, "basket-ranker") or {}, "Degraded")["status"]
+        == "False"
+    )
 
 
 def test_changing_the_template_changes_the_deployment_and_only_it(world: Operated, shop: str) -> None:
@@ -265,4 +285,7 @@ def test_changing_the_template_changes_the_deployment_and_only_it(world: Operate
     eventually(lambda: "5.txt" in str(world.get("Deployment", shop, "basket-ranker-model")), "a new template")
     world.quiet()
     written = [r for r in world.writes(since) if r.namespace == shop]
-    assert {(r.resource, r.subresource) for r in written} == {("deployments", ""), ("modeldeployments", "status")}
+    assert {(r.resource, r.subresource) for r in written} == {
+        ("deployments", ""),
+        ("modeldeployments", "status"),
+    }

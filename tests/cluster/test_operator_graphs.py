@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from builders import changed, graph, intent, ranker, recaller
-from endcap_api.runtime_config import GraphConfig
 from operated import Operated, condition, eventually
 from pods import Pods, Replica
 from refusals import MEANING, Refusal
+
+from endcap_api.runtime_config import GraphConfig
 
 SECONDS = 20  # ten times the goal
 
@@ -114,9 +115,16 @@ def test_a_rejected_revision_is_said_with_its_reason_and_the_old_serves_on(
     for replica in serving:
         replica.reject(new, "CatalogueInvalid", "column price is missing")
     world.says("InferenceGraph", shop, "basket", "Degraded", "ConfigRejected")
-    eventually(lambda: "2 of 2" in condition({"status": status(world, shop)}, "Degraded")["message"], "both reject")
+    eventually(
+        lambda: "2 of 2" in condition({"status": status(world, shop)}, "Degraded")["message"], "both reject"
+    )
     found = condition({"status": status(world, shop)}, "Degraded")
-    for words in ("2 of 2 pods reject", new, "CatalogueInvalid: column price is missing", f"{old} is still served"):
+    for words in (
+        "2 of 2 pods reject",
+        new,
+        "CatalogueInvalid: column price is missing",
+        f"{old} is still served",
+    ):
         assert words in found["message"]
     assert "Correct the catalogue" in found["message"]
     ready = condition({"status": status(world, shop)}, "Ready")
@@ -260,7 +268,9 @@ def test_a_failing_version_of_a_model_is_said_while_the_old_one_serves(
     pods.add(shop, "basket-ranker-model")
     world.says("ModelDeployment", shop, "basket-ranker", "Ready", "Serving")
     world.client.apply(changed(ranker(), "spec.model.uri", "s3://models/basket-ranker/5.txt"), shop)
-    eventually(lambda: "5.txt" in json.dumps(world.get("Deployment", shop, "basket-ranker-model")), "a new template")
+    eventually(
+        lambda: "5.txt" in json.dumps(world.get("Deployment", shop, "basket-ranker-model")), "a new template"
+    )
     failing = pods.add(shop, "basket-ranker-model", ready=False)
     failing.failed("DigestMismatch", "the artefact has SHA-256 ffff, the spec says 0123")
     found = world.says("ModelDeployment", shop, "basket-ranker", "Degraded", "DigestMismatch")

@@ -26,7 +26,9 @@ def test_every_granted_verb_is_used(world: Operated, pods: Pods) -> None:
     _nudged(world, namespace, pods)
     for _ in range(2):
         world.client.delete("Service", namespace, "basket-graph")
-        eventually(lambda: world.get("Service", namespace, "basket-graph"), "restored, and the event counted up")
+        eventually(
+            lambda: world.get("Service", namespace, "basket-graph"), "restored, and the event counted up"
+        )
         world.quiet()
     world.restart()  # a watch is in the audit log when it ends
     assert _granted() - _used(world) == set()
@@ -55,7 +57,15 @@ def _granted() -> set[tuple[str, str]]:
 
 def test_no_reference_can_name_another_namespace() -> None:
     """S7, S10: what must not be said cannot be said."""
-    forbidden = {"namespace", "serviceAccountName", "hostPath", "privileged", "image", "nodeName", "hostNetwork"}
+    forbidden = {
+        "namespace",
+        "serviceAccountName",
+        "hostPath",
+        "privileged",
+        "image",
+        "nodeName",
+        "hostNetwork",
+    }
     for kind in KINDS.values():
         names = set(_names(structural_schema(kind.spec)))
         assert {"secretRef", "name", "uri"} <= names, "the whole schema is seen"
@@ -76,9 +86,14 @@ def test_the_rights_are_few(arguments: tuple[str, ...]) -> None:
     for rule in rules:
         for words in rule.values():
             assert "*" not in words
-        assert not {"secrets", "pods/exec", "serviceaccounts", "roles", "clusterroles"} & set(rule["resources"])
+        assert not {"secrets", "pods/exec", "serviceaccounts", "roles", "clusterroles"} & set(
+            rule["resources"]
+        )
         assert not {"escalate", "bind", "impersonate", "deletecollection", "update"} & set(rule["verbs"])
-    assert all(rule["apiGroups"] != ["endcap.dev"] or set(rule["verbs"]) <= {"list", "watch", "patch"} for rule in rules)
+    assert all(
+        rule["apiGroups"] != ["endcap.dev"] or set(rule["verbs"]) <= {"list", "watch", "patch"}
+        for rule in rules
+    )
 
 
 def test_a_namespaced_installation_has_nothing_cluster_wide() -> None:

@@ -15,11 +15,6 @@ from typing import Any
 import pytest
 import yaml
 from builders import changed
-from endcap_api.runtime_config import GraphConfig
-from endcap_operator.keys import Key
-from endcap_operator.plan.entry import plan_for, resource_of
-from endcap_operator.plan.facts import Observed, Plan
-from endcap_operator.plan.rollout import template_of
 from situations import (
     PLATFORM,
     failing,
@@ -30,6 +25,12 @@ from situations import (
     settled_graph,
     settled_model,
 )
+
+from endcap_api.runtime_config import GraphConfig
+from endcap_operator.keys import Key
+from endcap_operator.plan.entry import plan_for, resource_of
+from endcap_operator.plan.facts import Observed, Plan
+from endcap_operator.plan.rollout import template_of
 
 GOLDEN = Path(__file__).parent / "plans"
 IN_FULL = ("model-new", "model-with-secret-and-range", "model-from-a-claim", "graph-new")
@@ -116,7 +117,9 @@ def graph_whose_edit_is_rejected() -> Plan:
 
 @case("graph-with-a-bad-edit")
 def graph_with_a_bad_edit() -> Plan:
-    return planned(changed(graph_resource(), "spec.steps[3].filter.drop", "candidate.nam == ''"), settled_graph())
+    return planned(
+        changed(graph_resource(), "spec.steps[3].filter.drop", "candidate.nam == ''"), settled_graph()
+    )
 
 
 @case("graph-whose-model-went")
@@ -128,7 +131,9 @@ def graph_whose_model_went() -> Plan:
 
 @pytest.mark.parametrize("name", CASES)
 def test_plan_is_the_golden_one(name: str) -> None:
-    plan = yaml.dump(_shown(name, CASES[name]()), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
+    plan = yaml.dump(
+        _shown(name, CASES[name]()), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110
+    )
     golden = GOLDEN / f"{name}.yaml"
     if os.environ.get("ENDCAP_GOLDEN") == "write":
         golden.parent.mkdir(exist_ok=True)
@@ -139,7 +144,7 @@ def test_plan_is_the_golden_one(name: str) -> None:
 class _Plain(yaml.SafeDumper):
     """Without anchors: what is there twice is read twice."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, _: Any) -> bool:
         return True
 
 
@@ -170,5 +175,3 @@ def _revision(text: str) -> str:
 
 def test_every_golden_file_has_its_case() -> None:
     assert {file.stem for file in GOLDEN.glob("*.yaml")} == set(CASES)
-
-

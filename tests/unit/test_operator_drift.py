@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from builders import changed
-from endcap_operator.drift import covers, stamped, was_applied
 from hypothesis import given
 from hypothesis import strategies as st
 from situations import graph_resource, models, planned_children
+
+from endcap_operator.drift import covers, stamped, was_applied
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 VALUES = st.recursive(
@@ -100,5 +101,3 @@ def test_a_field_that_is_no_longer_asked_for_is_written_away() -> None:
     wanted = stamped({**CHILDREN["ConfigMap"], "data": {"graph.json": "{}"}})
     assert not covers(before, wanted)
     assert not was_applied(before, wanted)
-
-

@@ -67,4 +67,6 @@ def test_another_trouble_is_told_too() -> None:
 
 
 def test_recovery_is_told() -> None:
-    assert told(status(("Degraded", "False", "Sound")), status(("Degraded", "True", "OOMKilled"))) == [(False, "Sound")]
+    assert told(status(("Degraded", "False", "Sound")), status(("Degraded", "True", "OOMKilled"))) == [
+        (False, "Sound")
+    ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from endcap_operator.keys import Key
-from endcap_operator.store import Store, owner_key
 from hypothesis import given
 from hypothesis import strategies as st
+
+from endcap_operator.keys import Key
+from endcap_operator.store import Store, owner_key
 
 LABELS = {
     "app.kubernetes.io/managed-by": "endcap",

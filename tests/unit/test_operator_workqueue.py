@@ -6,10 +6,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from endcap_operator.keys import Key
-from endcap_operator.workqueue import Urgency, WorkQueue
 from hypothesis import given
 from hypothesis import strategies as st
+
+from endcap_operator.keys import Key
+from endcap_operator.workqueue import Urgency, WorkQueue
 
 
 def key(name: str) -> Key:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 from endcap_api.v1alpha1.pods import Replicas, ScaleTarget
-
 from endcap_operator.manifests.identity import Identity, manifest
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from endcap_api.runtime_config import GraphConfig
-
 from endcap_operator.manifests.identity import Identity, manifest
 
 WANTED = "graph.json"

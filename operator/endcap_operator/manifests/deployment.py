@@ -8,7 +8,6 @@ from typing import Any
 
 from endcap_api.runtime_config import digest_of
 from endcap_api.v1alpha1.pods import Replicas
-
 from endcap_operator.manifests.autoscaler import autoscales
 from endcap_operator.manifests.identity import Identity, manifest
 from endcap_operator.manifests.pod import STARTUP_SECONDS, USER, Mount

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from endcap_api.runtime_config import GraphConfig
-
 from endcap_operator.manifests.autoscaler import autoscaler, autoscales
 from endcap_operator.manifests.configuration import config_map
 from endcap_operator.manifests.deployment import deployment

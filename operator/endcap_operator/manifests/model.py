@@ -13,7 +13,6 @@ from typing import Any
 from endcap_api.runtime_config import ArtefactConfig, ModelConfig
 from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
-
 from endcap_operator.manifests.autoscaler import autoscaler, autoscales
 from endcap_operator.manifests.deployment import deployment
 from endcap_operator.manifests.disruption import disruption_budget
@@ -70,9 +69,9 @@ def model_children(identity: Identity, spec: ModelDeploymentSpec, platform: Plat
 def _deployment(identity: Identity, spec: ModelDeploymentSpec, platform: Platform) -> dict[str, Any]:
     config = model_config(identity, spec)
     mounts = [*scratch(), *sources(config.artefact.uri, config.artefact.secret)]
-    image = {"image": platform.images[spec.framework], "env": _environment(config, platform), "mounts": mounts}
-    fetch = container("fetch", command=FETCH, **image)
-    serve = container(CONTAINER, command=SERVE, **image)
+    image, env = platform.images[spec.framework], _environment(config, platform)
+    fetch = container("fetch", image, FETCH, env, mounts)
+    serve = container(CONTAINER, image, SERVE, env, mounts)
     common = {"imagePullPolicy": platform.pull_policy, "resources": sized(spec.resources)}
     return deployment(
         identity, spec.replicas, [{**serve, **common, **served()}], mounts, init=[{**fetch, **common}]
@@ -80,4 +79,6 @@ def _deployment(identity: Identity, spec: ModelDeploymentSpec, platform: Platfor
 
 
 def _environment(config: ModelConfig, platform: Platform) -> list[dict[str, str]]:
-    return variables({CONFIG: json.dumps(config.dump(), sort_keys=True, ensure_ascii=False), **reach(platform)})
+    return variables(
+        {CONFIG: json.dumps(config.dump(), sort_keys=True, ensure_ascii=False), **reach(platform)}
+    )

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from endcap_api.v1alpha1.pods import Resources
-
 from endcap_operator.manifests.identity import PORT
 from endcap_operator.platform import Platform
 
 ARTEFACTS = "/artefact"
-SECRETS = "/etc/endcap/secrets"  # noqa: S105 - a folder
+SECRETS = "/etc/endcap/secrets"
 CLAIMS = "/etc/endcap/claims"
 SCRATCH = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
 USER = 65532
@@ -116,7 +115,12 @@ def served() -> dict[str, Any]:
     ready = {"httpGet": {"path": "/readyz", "port": "http"}}
     return {
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        "startupProbe": {**live, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": STARTUP_SECONDS},
+        "startupProbe": {
+            **live,
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+            "failureThreshold": STARTUP_SECONDS,
+        },
         "readinessProbe": {**ready, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 2},
         "livenessProbe": {**live, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
         "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},

@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from endcap_api.v1alpha1.pods import Replicas
-
 from endcap_operator.keys import Manifest
 from endcap_operator.manifests.autoscaler import autoscales
 from endcap_operator.plan.facts import Observed
 
 CHILD_KINDS = {
     "ModelDeployment": ("Service", "PodDisruptionBudget", "Deployment", "HorizontalPodAutoscaler"),
-    "InferenceGraph": ("ConfigMap", "Service", "PodDisruptionBudget", "Deployment", "HorizontalPodAutoscaler"),
+    "InferenceGraph": (
+        "ConfigMap",
+        "Service",
+        "PodDisruptionBudget",
+        "Deployment",
+        "HorizontalPodAutoscaler",
+    ),
 }
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from endcap_operator.keys import Key
 from endcap_operator.plan.facts import Resource
@@ -13,12 +13,13 @@ from endcap_operator.plan.remedies import advised
 
 _LONGEST = 2048
 Condition = dict[str, Any]
+Verdict = Literal["True", "False"]
 
 
-def condition(kind: str, status: bool, reason: str, message: str, generation: int) -> Condition:  # noqa: FBT001
+def condition(kind: str, status: Verdict, reason: str, message: str, generation: int) -> Condition:
     return {
         "type": kind,
-        "status": str(status),
+        "status": status,
         "reason": reason,
         "message": message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…",
         "observedGeneration": generation,
@@ -39,35 +40,35 @@ def status_of(resource: Resource, pods: Sequence[Pod], conditions: Sequence[Cond
 
 def accepted(generation: int, problems: Sequence[str] = ()) -> Condition:
     if problems:
-        return condition("Accepted", False, "InvalidSpec", "; ".join(problems), generation)
-    return condition("Accepted", True, "Valid", "The spec is valid.", generation)
+        return condition("Accepted", "False", "InvalidSpec", "; ".join(problems), generation)
+    return condition("Accepted", "True", "Valid", "The spec is valid.", generation)
 
 
 def stopped(failure: Failure, generation: int) -> list[Condition]:
     """Nothing moves until somebody does what the message says."""
     message = advised(failure)
     return [
-        condition("Progressing", False, failure.reason, message, generation),
-        condition("Degraded", True, failure.reason, message, generation),
+        condition("Progressing", "False", failure.reason, message, generation),
+        condition("Degraded", "True", failure.reason, message, generation),
     ]
 
 
 def moving(reason: str, message: str, generation: int) -> list[Condition]:
     return [
-        condition("Progressing", True, reason, message, generation),
+        condition("Progressing", "True", reason, message, generation),
         sound(generation),
     ]
 
 
 def settled(generation: int) -> list[Condition]:
     return [
-        condition("Progressing", False, "Complete", "What is served is what is wanted.", generation),
+        condition("Progressing", "False", "Complete", "What is served is what is wanted.", generation),
         sound(generation),
     ]
 
 
 def sound(generation: int) -> Condition:
-    return condition("Degraded", False, "Sound", "Nothing is amiss.", generation)
+    return condition("Degraded", "False", "Sound", "Nothing is amiss.", generation)
 
 
 def name_taken(keys: Sequence[Key]) -> Failure:
@@ -84,6 +85,6 @@ def with_refusals(status: dict[str, Any], refused: Sequence[tuple[Key, str]]) ->
     failure = Failure("ChildRefused", said)
     conditions = [c for c in status["conditions"] if c["type"] not in ("Progressing", "Degraded")]
     if not status["readyReplicas"]:
-        unready = condition("Ready", False, failure.reason, advised(failure), generation)
+        unready = condition("Ready", "False", failure.reason, advised(failure), generation)
         conditions = [unready if c["type"] == "Ready" else c for c in conditions]
     return {**status, "conditions": [*conditions, *stopped(failure, generation)]}

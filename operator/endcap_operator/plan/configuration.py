@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from endcap_api.runtime_config import GraphConfig
 from pydantic import ValidationError
 
+from endcap_api.runtime_config import GraphConfig
 from endcap_operator.keys import Manifest
 from endcap_operator.manifests.configuration import LAST_GOOD, WANTED, text_of
 from endcap_operator.plan.facts import Nudge

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from endcap_api.runtime_config import models_called
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.kinds import KINDS
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
-from pydantic import ValidationError
-
 from endcap_operator.keys import Key, Manifest
 from endcap_operator.manifests.identity import Identity
 from endcap_operator.plan.children import wanted_kinds

@@ -9,7 +9,6 @@ from typing import Any
 
 from endcap_api.v1alpha1.base import Element
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
-
 from endcap_operator.keys import Key, Manifest
 from endcap_operator.manifests.identity import Identity
 from endcap_operator.plan.pods import Pod

@@ -9,7 +9,6 @@ from dataclasses import replace
 from endcap_api.graph_checks import check_graph, cluster_problems, missing_models
 from endcap_api.runtime_config import GraphConfig, ModelContract
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
-
 from endcap_operator.manifests.graph import graph_children
 from endcap_operator.manifests.identity import Identity, model_url
 from endcap_operator.plan.children import deployment_of, pruned, seed

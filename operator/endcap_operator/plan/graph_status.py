@@ -8,7 +8,6 @@ from typing import Any
 
 from endcap_api.runtime_config import models_called
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
-
 from endcap_operator.plan.conditions import (
     Condition,
     accepted,
@@ -84,14 +83,14 @@ def _ready(situation: Situation) -> Condition:
         return ready_or(obstacle, situation.resource, situation.observed)
     if obstacle:
         still = " The configuration before is still served." if situation.ready else ""
-        return condition("Ready", False, obstacle.reason, f"{advised(obstacle)}{still}", generation)
+        return condition("Ready", "False", obstacle.reason, f"{advised(obstacle)}{still}", generation)
     if situation.ready:
         message = f"{situation.confirmed} of {situation.ready} pods serve revision {situation.revision}."
-        return condition("Ready", True, "Serving", message, generation)
+        return condition("Ready", "True", "Serving", message, generation)
     if situation.trouble:
-        return condition("Ready", False, situation.trouble.reason, advised(situation.trouble), generation)
+        return condition("Ready", "False", situation.trouble.reason, advised(situation.trouble), generation)
     counted = situation.state.counted if situation.state else "0 pods ready"
-    return condition("Ready", False, "Starting", f"{counted}.", generation)
+    return condition("Ready", "False", "Starting", f"{counted}.", generation)
 
 
 def _course(situation: Situation) -> list[Condition]:

@@ -29,7 +29,7 @@ def plan_name_taken(resource: Resource, observed: Observed) -> Plan:
     failure = name_taken(observed.taken)
     conditions = [
         accepted(resource.generation),
-        condition("Ready", False, failure.reason, advised(failure), resource.generation),
+        condition("Ready", "False", failure.reason, advised(failure), resource.generation),
         *stopped(failure, resource.generation),
     ]
     return Plan(status=status_of(resource, observed.pods, conditions), recheck=RETRY_SECONDS)
@@ -40,5 +40,5 @@ def ready_or(failure: Failure, resource: Resource, observed: Observed) -> Condit
     ready = sum(pod.ready for pod in observed.pods)
     if ready:
         message = f"{ready} pods serve what was last accepted."
-        return condition("Ready", True, "Serving", message, resource.generation)
-    return condition("Ready", False, failure.reason, advised(failure), resource.generation)
+        return condition("Ready", "True", "Serving", message, resource.generation)
+    return condition("Ready", "False", failure.reason, advised(failure), resource.generation)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from endcap_api.graph_checks import cluster_problems
 from endcap_api.runtime_config import ModelConfig
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
-
 from endcap_operator.manifests.model import model_children
 from endcap_operator.plan.children import deployment_of, pruned, seed
 from endcap_operator.plan.conditions import (
@@ -62,10 +61,10 @@ def _conditions(generation: int, state: Rollout, served: ModelConfig | None) -> 
 
 def _ready(generation: int, state: Rollout, served: ModelConfig | None) -> Condition:
     if state.ready and served:
-        return condition("Ready", True, "Serving", f"{state.counted}, serving {served.label}.", generation)
+        return condition("Ready", "True", "Serving", f"{state.counted}, serving {served.label}.", generation)
     if state.failure:
-        return condition("Ready", False, state.failure.reason, advised(state.failure), generation)
-    return condition("Ready", False, "Starting", f"{state.counted}.", generation)
+        return condition("Ready", "False", state.failure.reason, advised(state.failure), generation)
+    return condition("Ready", "False", "Starting", f"{state.counted}.", generation)
 
 
 def _course(generation: int, state: Rollout) -> list[Condition]:
@@ -74,4 +73,3 @@ def _course(generation: int, state: Rollout) -> list[Condition]:
     if state.complete:
         return settled(generation)
     return moving("RollingOut", f"{state.counted}, {state.outdated} to be replaced.", generation)
-

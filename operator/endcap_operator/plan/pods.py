@@ -87,8 +87,9 @@ def _condition(status: Manifest, kind: str) -> dict[str, Any]:
 
 
 def _variable(manifest: Manifest, name: str) -> str | None:
-    containers = manifest.get("spec", {}).get("containers") or ({},)
-    return next((e.get("value") for e in containers[0].get("env") or () if e.get("name") == name), None)
+    containers: list[Manifest] = manifest.get("spec", {}).get("containers") or []
+    variables = (v for container in containers[:1] for v in container.get("env") or ())
+    return next((v.get("value") for v in variables if v.get("name") == name), None)
 
 
 def _failure(status: Manifest) -> Failure | None:

@@ -35,7 +35,9 @@ REMEDIES = {
 
 def advised(failure: Failure) -> str:
     """The failure's message and its remedy, as sentences."""
-    remedy = REMEDIES.get(failure.cause or failure.reason, "See `kubectl describe pod` for the pods of this resource")
+    remedy = REMEDIES.get(
+        failure.cause or failure.reason, "See `kubectl describe pod` for the pods of this resource"
+    )
     return " ".join(sentence(text) for text in (failure.message, remedy) if text)
 
 

@@ -61,7 +61,11 @@ def _wanted(planned: Manifest, live: Manifest | None) -> int:
 def _pod_failure(pods: Iterable[Pod]) -> Failure | None:
     failed = (pod for pod in pods if pod.failure)
     return next(
-        (Failure(pod.failure.reason, f"Pod {pod.name}: {pod.failure.message}") for pod in failed if pod.failure),
+        (
+            Failure(pod.failure.reason, f"Pod {pod.name}: {pod.failure.message}")
+            for pod in failed
+            if pod.failure
+        ),
         None,
     )
 
