@@ -44,6 +44,14 @@ def test_a_choice_once_made_is_kept_until_down(programs: Programs) -> None:
         flavour.up("kind")
 
 
+def test_only_the_cluster_that_was_named_is_ended(programs: Programs) -> None:
+    calls = programs(0)
+    flavour.CHOICE.write_text("embedded")
+    with pytest.raises(ClusterError, match="is embedded, not kind: leave out --cluster"):
+        flavour.down("kind")
+    assert not calls.exists()
+
+
 def test_kind_without_a_docker_engine_says_what_is_missing(programs: Programs) -> None:
     programs(1)
     with pytest.raises(ClusterError, match="needs kind and a Docker engine"):

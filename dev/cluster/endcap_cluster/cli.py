@@ -29,11 +29,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="endcap_cluster", description="A Kubernetes for this checkout.")
     commands = parser.add_subparsers(required=True)
     up = _add(commands, "up", _up, "bring the cluster up, whatever an earlier run left")
-    up.add_argument("--cluster", choices=("auto", *flavour.FLAVOURS), default="auto")
-    up.add_argument(
-        "--load", nargs="+", default=[], metavar="NAME", help="images to build meanwhile and load"
-    )
-    _add(commands, "down", _down, "end the cluster and leave nothing of it")
+    up.add_argument("--load", nargs="+", default=[], metavar="NAME", help="images to put into it")
+    down = _add(commands, "down", _down, "end the cluster and leave nothing of it")
+    for parser_of_command in (up, down):
+        parser_of_command.add_argument("--cluster", choices=("auto", *flavour.FLAVOURS), default="auto")
     _add(commands, "status", _status, "tell what runs")
     _add(commands, "verify-clean", _verify_clean, "fail if anything of an embedded cluster is left")
     for name, command, text in (
@@ -80,9 +79,9 @@ def _up(given: argparse.Namespace) -> int:
     return 0
 
 
-def _down(_: argparse.Namespace) -> int:
+def _down(given: argparse.Namespace) -> int:
     with phase("down"):
-        flavour.down()
+        flavour.down(given.cluster)
     return 0
 
 

@@ -46,10 +46,18 @@ def up(wanted: str, wanted_images: Sequence[images.Image] = ()) -> Running:
     return Running(flavour, FULL.kubeconfig)
 
 
-def down() -> None:
-    """End the cluster; one that is not ours (`current`) only loses what `up` put there."""
+def down(wanted: str = "auto") -> None:
+    """End the cluster; one that is not ours (`current`) is forgotten, and goes on.
+
+    Any `wanted` but `auto` must be what runs: ending something else would be a surprise.
+    """
     with exclusive(LOCK):
-        {"kind": kind.down, "current": _leave_current}.get(chosen() or "embedded", teardown.clean)()
+        flavour = chosen() or ("embedded" if wanted == "auto" else wanted)
+        if wanted not in ("auto", flavour):
+            raise ClusterError(
+                f"this checkout's cluster is {flavour}, not {wanted}: leave out --cluster to end it"
+            )
+        {"kind": kind.down, "embedded": teardown.clean, "current": _leave_current}[flavour]()
 
 
 def chosen() -> str | None:
@@ -124,4 +132,4 @@ def _adopt_current(wanted: Sequence[images.Image]) -> None:
 
 
 def _leave_current() -> None:
-    shutil.rmtree(FULL.state)
+    shutil.rmtree(FULL.state, ignore_errors=True)
