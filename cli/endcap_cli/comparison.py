@@ -18,6 +18,7 @@ from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_cli.bundle import Bundle, Read
 from endcap_cli.cluster import NOT_FOUND, Cluster, Refused
 from endcap_cli.planning import NO_UID, Images, as_resource, referenced, waiting
+from endcap_operator.keys import controller_of, key_of
 from endcap_operator.plan.children import CHILD_KINDS
 from endcap_operator.plan.entry import models_of, plan_for
 from endcap_operator.plan.facts import Observed, Plan, Referenced, Resource
@@ -25,14 +26,14 @@ from endcap_operator.platform import Platform
 from endcap_operator.settings import Settings, SettingsError
 
 OPERATOR_NAMESPACE = "endcap-system"
-_VERBS = {"+": "create", "~": "change", "-": "delete", "=": "keep", "!": "refused"}
+_VERBS = {"+": "create", "~": "change", "-": "delete", "=": "keep", "?": "wait", "!": "refused"}
 # What the API server and the operator keep for themselves.
 _HOUSEKEEPING = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "annotations")
 
 
 @dataclass(frozen=True)
 class Change:
-    """`sign` is + create, ~ change, - delete, = keep or ! refused; `lines` are a unified difference."""
+    """`sign` is + create, ~ change, - delete, = keep, ? wait or ! refused; `lines` say what differs, or why."""
 
     sign: str
     object: str
@@ -59,9 +60,9 @@ def changes(bundle: Bundle, cluster: Cluster, images: Images) -> Iterator[Change
 def summary(found: Sequence[Change]) -> str:
     counts = Counter(change.sign for change in found)
     parts = [f"{counts[sign]} to {_VERBS[sign]}" for sign in "+~-"]
-    return ", ".join(
-        [*parts, f"{counts['=']} as wanted", *([f"{counts['!']} refused"] if counts["!"] else [])]
-    )
+    parts += [f"{counts['=']} as wanted"]
+    parts += [f"{counts[sign]} {word}" for sign, word in (("?", "waiting"), ("!", "refused")) if counts[sign]]
+    return ", ".join(parts)
 
 
 def _platform_of(cluster: Cluster) -> Platform | None:
@@ -102,7 +103,8 @@ def _children_changes(
     observed = _observed(resource, bundle, cluster)
     plan = plan_for(resource, observed, platform)
     if not plan.manifests:
-        yield Change("=", read.manifest.resource, (waiting(plan),))
+        name = f"{read.manifest.resource} in {read.manifest.namespace}"
+        yield Change("!" if observed.taken else "?", name, (waiting(plan),))
     yield from _planned_changes(plan, observed, cluster)
 
 
@@ -116,9 +118,12 @@ def _planned_changes(plan: Plan, observed: Observed, cluster: Cluster) -> Iterat
 def _observed(resource: Resource, bundle: Bundle, cluster: Cluster) -> Observed:
     identity = resource.identity
     found = [cluster.get(kind, identity.namespace, identity.child) for kind in CHILD_KINDS[identity.kind]]
-    children = {child["kind"]: child for child in _named(found, identity.kind)}
+    children = list(_named(found, identity.kind))
+    own = {child["kind"]: child for child in children if controller_of(child).get("uid") == identity.uid}
     return Observed(
-        children=children, models={**_live_models(resource, cluster), **referenced(bundle, resource)}
+        children=own,
+        taken=tuple(key_of(child) for child in children if child["kind"] not in own),
+        models={**_live_models(resource, cluster), **referenced(bundle, resource)},
     )
 
 

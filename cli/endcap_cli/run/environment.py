@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from endcap_api.runtime_config import GraphConfig, ModelConfig, ModelContract
+from endcap_api.runtime_config import GraphConfig, ModelConfig, ModelContract, digest_of
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_cli.bundle import Name
@@ -42,8 +42,8 @@ class Places:
     scratch: Path
 
     def artefact(self, config: ModelConfig) -> Path:
-        """Shared by runs: an artefact is known by its digest."""
-        return self.cache / config.artefact.sha256
+        """Shared by runs. Known by all that is said of it: a digest that is not that of the URI must show."""
+        return self.cache / digest_of(config.artefact.dump())
 
     def files(self, label: str) -> Files:
         stem = label.replace(" ", "-")

@@ -49,7 +49,7 @@ class ModelStart:
         return Model(config, ModelContract.of(spec, child.url), child)
 
     def _fetched(self, config: ModelConfig, child: Child) -> Path:
-        """An artefact that was fetched before is not fetched again: it is known by its digest."""
+        """An artefact that was fetched before is not fetched again."""
         kept = self.places.artefact(config)
         if not kept.exists():
             self._fetch(config, child, kept)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`endcap plan` against a real API server: it tells the difference, and writes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from api_server import ApiServer
+from builders import changed, graph, intent, ranker, recaller
+from endcap_cluster import kubectl
+
+from endcap_cli.__main__ import main
+
+CRDS = Path(__file__).parents[2] / "crds"
+MODELS = [intent(), recaller(), ranker()]
+
+
+class Shop:
+    """A namespace, and files that are planned for it."""
+
+    def __init__(self, server: ApiServer, folder: Path, namespace: str) -> None:
+        self.server, self.folder, self.namespace = server, folder, namespace
+
+    def plan(self, *manifests: dict[str, Any], status: int = 0) -> None:
+        path = self.folder / "all.yaml"
+        path.write_text(yaml.safe_dump_all(manifests))
+        assert (
+            main(["plan", str(path), "-n", self.namespace, "--kubeconfig", str(self.server.kubeconfig)])
+            == status
+        )
+
+    def apply(self, *manifests: dict[str, Any], manager: str = "endcap") -> None:
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+        flags = (
+            "--server-side",
+            f"--field-manager={manager}",
+            f"--namespace={self.namespace}",
+            "--filename=-",
+        )
+        kubectl.run(self.server.kubeconfig, "apply", *flags, stdin=json.dumps(listed))
+
+    def carry_out(self, capsys: pytest.CaptureFixture[str], *manifests: dict[str, Any]) -> None:
+        """What an operator would do: the children, each with its owner."""
+        self.apply(*manifests, manager="kubectl")
+        (self.folder / "all.yaml").write_text(yaml.safe_dump_all(manifests))
+        capsys.readouterr()
+        assert main(["plan", str(self.folder / "all.yaml"), "-n", self.namespace, "--offline"]) == 0
+        children = list(yaml.safe_load_all(capsys.readouterr().out))
+        for child in children:
+            owner = child["metadata"]["ownerReferences"][0]
+            owner["uid"] = self.uid(owner["kind"], owner["name"])
+        self.apply(*children)
+
+    def uid(self, kind: str, name: str) -> str:
+        flags = (f"--namespace={self.namespace}", "--output=jsonpath={.metadata.uid}")
+        return kubectl.run(self.server.kubeconfig, "get", kind, name, *flags)
+
+
+@pytest.fixture
+def shop(api_server: ApiServer, tmp_path: Path, request: pytest.FixtureRequest) -> Shop:
+    flags = (f"--filename={CRDS}",)
+    kubectl.run(api_server.kubeconfig, "apply", "--server-side", *flags)
+    kubectl.run(api_server.kubeconfig, "wait", "--for=condition=Established", *flags)
+    namespace = f"plan-{abs(hash(request.node.name)) % 10**8}"
+    kubectl.run(api_server.kubeconfig, "create", "namespace", namespace)
+    return Shop(api_server, tmp_path, namespace)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def test_what_is_not_there_is_created_and_nothing_is_written(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    since = shop.server.now()
+    shop.plan(*MODELS, graph())
+    told = lines(capsys)
+    assert f"+ create InferenceGraph/basket in {shop.namespace}" in told
+    assert f"+ create ConfigMap/basket-graph in {shop.namespace}" in told
+    assert told[-1] == "17 to create, 0 to change, 0 to delete, 0 as wanted"
+    asked = shop.server.writes(since=since)
+    assert asked
+    assert [write.uri for write in asked if "dryRun=All" not in write.uri] == []
+
+
+def test_what_is_as_wanted_is_only_counted(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.carry_out(capsys, *MODELS, graph())
+    shop.plan(*MODELS, graph())
+    assert lines(capsys) == ["0 to create, 0 to change, 0 to delete, 17 as wanted"]
+
+
+def test_an_edit_shows_the_field_in_the_resource_and_in_the_configuration_inside(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.carry_out(capsys, *MODELS, graph())
+    shop.plan(*MODELS, changed(graph(), "spec.steps[4].limit.max", 3))
+    told = lines(capsys)
+    start = told.index(f"~ change InferenceGraph/basket in {shop.namespace}")
+    inside = told.index(f"~ change ConfigMap/basket-graph in {shop.namespace}")
+    for place in (start, inside):
+        following = [line.replace(" ", "") for line in told[place : place + 40]]
+        assert "-max:2" in following
+        assert "+max:3" in following
+
+
+def test_an_autoscaler_that_is_no_longer_wanted_is_deleted(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scaling = ranker(replicas={"min": 1, "max": 3})
+    shop.carry_out(capsys, scaling)
+    shop.plan(ranker())
+    assert f"- delete HorizontalPodAutoscaler/basket-ranker-model in {shop.namespace}" in lines(capsys)
+
+
+def test_models_that_only_the_cluster_has_are_counted_in(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.plan(graph())
+    assert "nothing is made yet: ModelNotFound" in capsys.readouterr().out
+    shop.apply(*MODELS, manager="kubectl")
+    shop.plan(graph())
+    assert f"+ create Deployment/basket-graph in {shop.namespace}" in lines(capsys)
+
+
+def test_an_object_of_someone_else_is_not_taken(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "basket-graph"},
+        "data": {"a": "b"},
+    }
+    shop.apply(*MODELS, theirs, manager="someone")
+    shop.plan(*MODELS, graph(), status=1)
+    assert any("NameTaken" in line for line in lines(capsys))
