@@ -81,7 +81,7 @@ def display_names(product_types: Sequence[str], categories: Sequence[str]) -> li
 
 def readable(code: str) -> str:
     """`FRZN BRD STICK/PORTON` becomes `Frozen breaded stick/porton`; what is cut off in brackets goes."""
-    text = re.sub(r"\([^)]*$|[()*.]", "", code).replace(":", ": ").replace("&", " & ")
+    text = re.sub(r"\([^)]*$|[()*.]", " ", code).replace(":", ": ").replace("&", " & ")
     if text.endswith("-MAGAZINE"):
         text = f"{text.removesuffix('-MAGAZINE')} MAGAZINES"
     words = re.sub(r"[A-Z]+", lambda match: _WORDS.get(match[0], match[0].lower()), text)
