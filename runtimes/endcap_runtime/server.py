@@ -8,6 +8,7 @@ objects costs tens of milliseconds and finds nothing.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -27,6 +28,8 @@ log = logging.getLogger("endcap.server")
 MAX_HEADERS = 64
 MAX_HEAD_BYTES = 64 * 1024
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_HEAD = b"HTTP/1.1 "
+_INTERIM_HEAD = b"HTTP/1.1 1"
 
 
 class Lifecycle:
@@ -106,6 +109,38 @@ class DrainingServer(uvicorn.Server):
         return leave or time.monotonic() >= self._leave_at
 
 
+class OneWrite(asyncio.Transport):
+    """A transport that sends the head of a response together with what follows it: one system call, not two."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._held = b""
+        self._write = transport.write
+        self._close = transport.close
+        self.is_closing = transport.is_closing  # type: ignore[method-assign]
+        self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
+        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
+        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        whole = self._held + data
+        if not self._held and whole.startswith(_HEAD) and not whole.startswith(_INTERIM_HEAD):
+            self._held = whole
+        else:
+            self._held = b""
+            self._write(whole)
+
+    def flush(self) -> None:
+        """Sends a head that nothing follows: the answer to HEAD."""
+        if self._held:
+            self._write(self._held)
+            self._held = b""
+
+    def close(self) -> None:
+        self.flush()
+        self._close()
+
+
 class StrictProtocol(HttpToolsProtocol):
     """uvicorn's protocol with bounds on the head of a request, and only origin-form targets.
 
@@ -114,6 +149,14 @@ class StrictProtocol(HttpToolsProtocol):
     """
 
     _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._out = OneWrite(transport)
+        super().connection_made(self._out)
+
+    def on_response_complete(self) -> None:
+        self._out.flush()
+        super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -18,13 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "runtimes"), str(HERE.parent.parent / "api")]
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 import httptools
 import psutil
 from contestants import Contestant, Server, bentoml, endcap, environ_of, kserve, mlserver, save_model
 
+LOAD = Path(__file__).resolve().parent / "load.py"
 ROUNDS = 3
 SECONDS = 3.0
 START_SECONDS = 120
@@ -84,8 +85,6 @@ def wait(contestant: Contestant, work: Path) -> None:
 
 
 def answers(contestant: Contestant) -> bool:
-    import socket
-
     parser = httptools.HttpResponseParser(object())
     try:
         with socket.create_connection(("127.0.0.1", contestant.server.port), timeout=5) as connection:
@@ -107,7 +106,7 @@ def measure(contestant: Contestant, pid: int, connections: int, work: Path) -> F
     request = work / "request"
     request.write_bytes(contestant.request)
     command = [
-        *pinned(1), sys.executable, str(HERE / "load.py"), str(contestant.server.port), str(request),
+        *pinned(1), sys.executable, str(LOAD), str(contestant.server.port), str(request),
         "--connections", str(connections), "--seconds", str(SECONDS), "--warm", "0",
     ]  # fmt: skip
     before = cpu_seconds(pid)
@@ -136,7 +135,9 @@ def compare(contestants: Sequence[Contestant], work: Path) -> dict[int, dict[str
             for each in contestants:
                 pid = processes[each.server.port].pid
                 row.setdefault(each.name, []).append(measure(each, pid, connections, work))
-    return {connections: {name: median(many) for name, many in row.items()} for connections, row in found.items()}
+    return {
+        connections: {name: median(many) for name, many in row.items()} for connections, row in found.items()
+    }
 
 
 def show(found: dict[int, dict[str, Figures]]) -> None:
@@ -160,7 +161,9 @@ def goals(at_sixteen: dict[str, Figures]) -> Iterator[tuple[str, float, float, s
         yield f"p99 ms, {name}", ours.p99, figures.p99, "< 1.00 ×", ratio, ratio < 1
 
 
-def rate_goal(peer: str, ours: float, theirs: float, goal: float) -> Iterator[tuple[str, float, float, str, float, bool]]:
+def rate_goal(
+    peer: str, ours: float, theirs: float, goal: float
+) -> Iterator[tuple[str, float, float, str, float, bool]]:
     ratio = ours / theirs
     yield f"requests/s, {peer}", ours, theirs, f"≥ {goal:.2f} ×", ratio, ratio >= goal
 
@@ -173,7 +176,9 @@ def main() -> None:
     show(found)
     print(f"\n{'at 16 connections':44}{'measured':>12}{'peer':>12}{'ratio':>9}{'goal':>12}  ")
     for name, ours, theirs, goal, ratio, reached in goals(found[16]):
-        print(f"{name:44}{ours:>12,.2f}{theirs:>12,.2f}{ratio:>9.2f}{goal:>12}  {'ok' if reached else 'short'}")
+        print(
+            f"{name:44}{ours:>12,.2f}{theirs:>12,.2f}{ratio:>9.2f}{goal:>12}  {'ok' if reached else 'short'}"
+        )
 
 
 if __name__ == "__main__":

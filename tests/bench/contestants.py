@@ -50,7 +50,17 @@ def environment(name: str) -> Path:
     made = target / "pins.txt"
     if not made.exists() or made.read_text() != pins.read_text():
         subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", "3.11", target], check=True)
-        install = ["uv", "pip", "install", "--quiet", "--require-hashes", "-r", pins, "--python", target / "bin/python"]
+        install = [
+            "uv",
+            "pip",
+            "install",
+            "--quiet",
+            "--require-hashes",
+            "-r",
+            pins,
+            "--python",
+            target / "bin/python",
+        ]
         subprocess.run(install, check=True)
         made.write_text(pins.read_text())
     return target / "bin"
@@ -86,7 +96,10 @@ def endcap(work: Path) -> list[Contestant]:
     server = Server([sys.executable, "-m", "endcap_runtime.model"], port, environ)
     plain = json.dumps({"columns": dict(zip(NAMES, ([value] for value in ROW), strict=True))}).encode()
     message = oip.request([Tensor("rows", "FP64", (1, len(ROW)), np.array([ROW]))], ["score"])
-    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(message.head)}
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Inference-Header-Content-Length": str(message.head),
+    }
     infer = "/v2/models/ranker/infer"
     return [
         Contestant("Endcap, plain JSON", server, request_bytes("/predict", plain)),
@@ -99,7 +112,11 @@ def bentoml(work: Path) -> list[Contestant]:
     """BentoML as it is documented: sync, and batchable."""
     port, home = free_port(), work / "bentoml"
     command = [str(environment("bentoml") / "bentoml"), "serve", "stock_bentoml:Stock", "--port", str(port)]
-    environ = {"BENCH_MODEL": str(work / "model.joblib"), "BENTOML_DO_NOT_TRACK": "true", "BENTOML_HOME": str(home)}
+    environ = {
+        "BENCH_MODEL": str(work / "model.joblib"),
+        "BENTOML_DO_NOT_TRACK": "true",
+        "BENTOML_HOME": str(home),
+    }
     server = Server(command, port, environ, SOURCES)
     return [
         Contestant("BentoML stock", server, request_bytes("/predict", _json({"rows": [ROW]}))),
@@ -133,7 +150,9 @@ def kserve(work: Path) -> list[Contestant]:
     server = Server(command, port, environ)
     v2 = _json({"inputs": [OIP_INPUT]})
     return [
-        Contestant("KServe, v1", server, request_bytes("/v1/models/ranker:predict", _json({"instances": [ROW]}))),
+        Contestant(
+            "KServe, v1", server, request_bytes("/v1/models/ranker:predict", _json({"instances": [ROW]}))
+        ),
         Contestant("KServe, v2", server, request_bytes("/v2/models/ranker/infer", v2)),
     ]
 

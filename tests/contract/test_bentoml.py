@@ -45,7 +45,15 @@ def test_the_names_are_where_they_were():
     holds(callable(Service.inject_config), "Service.inject_config")
     holds(hasattr(server_context, "service_type"), "server_context")
     dispatcher = CorkDispatcher(1000, 8, fallback=lambda: None)
-    for name in ("_queue", "_sema", "optimizer", "max_latency", "max_batch_size", "get_batch_size", "fallback"):
+    for name in (
+        "_queue",
+        "_sema",
+        "optimizer",
+        "max_latency",
+        "max_batch_size",
+        "get_batch_size",
+        "fallback",
+    ):
         holds(hasattr(dispatcher, name), f"the dispatcher's {name}")
     for name in ("controller", "train_optimizer", "inbound_call", "outbound_call"):
         holds(inspect.iscoroutinefunction(getattr(CorkDispatcher, name)), f"the dispatcher's {name}")

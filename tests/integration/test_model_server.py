@@ -11,7 +11,15 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.http
-from model_servers import FEATURES, config, lightgbm_artefact, python_artefact, serving, sklearn_artefact, start
+from model_servers import (
+    FEATURES,
+    config,
+    lightgbm_artefact,
+    python_artefact,
+    serving,
+    sklearn_artefact,
+    start,
+)
 
 BASKET = """
     import time
@@ -75,12 +83,16 @@ def ranker(tmp_path_factory):
 def basket(tmp_path_factory):
     work = tmp_path_factory.mktemp("basket")
     python_artefact(work / "artefact", BASKET)
-    with serving(config("python", suffix=".tar.gz", **BASKET_CONFIG), work / "artefact", work, LIMITS) as server:
+    with serving(
+        config("python", suffix=".tar.gz", **BASKET_CONFIG), work / "artefact", work, LIMITS
+    ) as server:
         yield server
 
 
 def rows(count=1):
-    return [dict(zip(FEATURES, row, strict=True)) for row in np.random.default_rng(1).random((count, 4)).tolist()]
+    return [
+        dict(zip(FEATURES, row, strict=True)) for row in np.random.default_rng(1).random((count, 4)).tolist()
+    ]
 
 
 def matrix(sent):
@@ -134,9 +146,13 @@ def test_a_triton_client_reads_metadata_and_gets_the_models_answers(ranker):
     server, booster = ranker
     sent = np.random.default_rng(2).random((5, 4))
     with tritonclient.http.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
-        assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("ranker", "4")
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert client.is_model_ready("ranker", "4")
         metadata = client.get_model_metadata("ranker")
-        assert [(each["name"], each["datatype"]) for each in metadata["inputs"]] == [(n, "FP64") for n in FEATURES]
+        assert [(each["name"], each["datatype"]) for each in metadata["inputs"]] == [
+            (n, "FP64") for n in FEATURES
+        ]
         assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
         for version in ("", "4"):
             answer = client.infer("ranker", columns(sent), model_version=version, request_id="one")
@@ -268,7 +284,9 @@ def test_a_body_over_the_limit_is_413(ranker, chunked):
     ],
 )  # fmt: skip
 def test_pickles_and_forms_are_415_on_every_path(ranker, path, media_type):
-    response = httpx.post(ranker[0].url + path, content=b"cos\nsystem\n", headers={"content-type": media_type})
+    response = httpx.post(
+        ranker[0].url + path, content=b"cos\nsystem\n", headers={"content-type": media_type}
+    )
     assert response.status_code == 415
 
 
@@ -306,7 +324,7 @@ def status_of(server, request):
 BODY = json.dumps({"columns": {name: [0.5] for name in FEATURES}}).encode()
 
 
-def post(target=b"/predict", host=b"Host: pod\r\n", more=b"", body=BODY, length=True):
+def post(target=b"/predict", host=b"Host: pod\r\n", more=b"", body=BODY, *, length=True):
     lengths = b"Content-Length: %d\r\n" % len(body) if length else b""
     return b"POST " + target + b" HTTP/1.1\r\n" + host + lengths + more + b"\r\n" + body
 
@@ -418,7 +436,9 @@ async def gather(server, bodies, headers=None):
 
 
 async def test_a_bad_row_never_fails_its_batch_mates(basket):
-    bodies = [cart(number) for number in range(1, 13)] + [cart(13)] + [cart(number) for number in range(17, 29)]
+    bodies = (
+        [cart(number) for number in range(1, 13)] + [cart(13)] + [cart(number) for number in range(17, 29)]
+    )
     bodies.append(cart("bad"))
     for _ in range(5):
         answers = await gather(basket, bodies)

@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 import pytest
-from endcap_api.v1alpha1.values import Column
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endcap_api.v1alpha1.values import Column
 from endcap_runtime.model.batch import INLINE_SECONDS, Batches, Place
 from endcap_runtime.model.failures import Expired, ModelFailed
 from endcap_runtime.model.job import Job, join, part

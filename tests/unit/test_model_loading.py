@@ -8,9 +8,17 @@ import zipfile
 
 import numpy as np
 import pytest
-from endcap_api.runtime_config import ModelConfig
-from model_servers import FEATURES, config, lightgbm_artefact, note, python_artefact, sklearn_artefact, training_rows
+from model_servers import (
+    FEATURES,
+    config,
+    lightgbm_artefact,
+    note,
+    python_artefact,
+    sklearn_artefact,
+    training_rows,
+)
 
+from endcap_api.runtime_config import ModelConfig
 from endcap_runtime.model import predictor
 from endcap_runtime.model.trial import tried
 from endcap_runtime.termination import StartFailed
@@ -93,7 +101,9 @@ def test_a_pickle_is_loaded_by_consent(tmp_path):
     assert np.allclose(answered, estimator.predict(ROWS))
 
 
-@pytest.mark.parametrize("content", [b"\x80\x04cos\nsystem\n", b"PK\x03\x04", b"", b"tree\nversion=v4\nrubbish"])
+@pytest.mark.parametrize(
+    "content", [b"\x80\x04cos\nsystem\n", b"PK\x03\x04", b"", b"tree\nversion=v4\nrubbish"]
+)
 def test_what_is_not_lightgbm_text_is_refused(tmp_path, content):
     (note(tmp_path, "4.txt") / "4.txt").write_bytes(content)
     assert refusal(tmp_path, "lightgbm", ".txt")[0] == "ModelLoadFailed"

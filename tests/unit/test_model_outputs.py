@@ -3,8 +3,8 @@
 
 import numpy as np
 import pytest
-from endcap_api.v1alpha1.values import Column
 
+from endcap_api.v1alpha1.values import Column
 from endcap_runtime.model.outputs import InvalidOutputs, typed
 
 SCORE = [Column(name="score", type="number")]
@@ -26,7 +26,13 @@ def test_numpy_and_python_values_become_the_declared_types():
         "items": [np.array(["1", "2"]), ("3",)],
     }
     outputs = typed(ALL, answer, 2)
-    assert [getattr(values, "dtype", list) for values in outputs.values()] == [float, np.int64, bool, object, list]
+    assert [getattr(values, "dtype", list) for values in outputs.values()] == [
+        float,
+        np.int64,
+        bool,
+        object,
+        list,
+    ]
     assert outputs["items"] == [["1", "2"], ["3"]]
 
 

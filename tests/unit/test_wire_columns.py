@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from endcap_api.v1alpha1.values import Column
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endcap_api.v1alpha1.values import Column
 from endcap_runtime.wire import json_columns
-from endcap_runtime.wire.cells import columns_of, matrix_of
+from endcap_runtime.wire.cells import columns_of, matrix_reader
 from endcap_runtime.wire.faults import InvalidColumns, Malformed
 
 SCHEMA = [
@@ -23,7 +23,19 @@ SCHEMA = [
     Column(name="scores", type="array", items={"type": "number"}),
 ]
 NUMBERS = [Column(name="share", type="number"), Column(name="count", type="integer")]
-GOOD = {"share": [0.5], "count": [3], "open": [True], "item": ["7"], "cart": [["1", "2"]], "scores": [[1, 2.5]]}
+GOOD = {
+    "share": [0.5],
+    "count": [3],
+    "open": [True],
+    "item": ["7"],
+    "cart": [["1", "2"]],
+    "scores": [[1, 2.5]],
+}
+
+
+def matrix_of(schema, given):
+    return matrix_reader(schema)(given)
+
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 row = st.fixed_dictionaries(

@@ -6,10 +6,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from endcap_api.v1alpha1.values import Column
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from endcap_api.v1alpha1.values import Column
 from endcap_runtime.wire import oip
 from endcap_runtime.wire.faults import InvalidColumns, Malformed
 from endcap_runtime.wire.tensor_columns import columns_from, matrix_from, metadata_of, tensors_of
@@ -44,7 +44,9 @@ def typed(rows):
 
 
 def plain(columns):
-    return {name: v.tolist() if isinstance(v, np.ndarray) else [list(x) for x in v] for name, v in columns.items()}
+    return {
+        name: v.tolist() if isinstance(v, np.ndarray) else [list(x) for x in v] for name, v in columns.items()
+    }
 
 
 @given(st.lists(row, min_size=1, max_size=5), st.booleans())
@@ -91,7 +93,13 @@ def test_one_column_may_be_a_tensor_of_one_wide_rows():
 
 
 def tensor(name, datatype, values, shape=None):
-    dtypes = {"FP64": np.float64, "FP32": np.float32, "INT64": np.int64, "UINT64": np.uint64, "BOOL": np.bool_}
+    dtypes = {
+        "FP64": np.float64,
+        "FP32": np.float32,
+        "INT64": np.int64,
+        "UINT64": np.uint64,
+        "BOOL": np.bool_,
+    }
     data = np.array(values, dtype=dtypes.get(datatype, object))
     return Tensor(name, datatype, shape or data.shape, data)
 
@@ -195,7 +203,9 @@ descriptions = st.fixed_dictionaries(
     },
     optional={
         "parameters": st.fixed_dictionaries({"binary_data_size": sizes}),
-        "data": st.recursive(st.one_of(sizes, st.text(max_size=3)), lambda x: st.lists(x, max_size=3), max_leaves=6),
+        "data": st.recursive(
+            st.one_of(sizes, st.text(max_size=3)), lambda x: st.lists(x, max_size=3), max_leaves=6
+        ),
     },
 )
 

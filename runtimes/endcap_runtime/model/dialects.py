@@ -8,6 +8,7 @@ of others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from endcap_runtime.asgi import Headers, Response
@@ -15,7 +16,7 @@ from endcap_runtime.model.job import Inputs
 from endcap_runtime.model.served import Served
 from endcap_runtime.problems import MEDIA_TYPE, FieldError, Problem
 from endcap_runtime.wire import json_columns, oip
-from endcap_runtime.wire.cells import Columns, columns_of, count_rows, matrix_of
+from endcap_runtime.wire.cells import Columns, columns_of, count_rows, matrix_reader
 from endcap_runtime.wire.faults import CellError, InvalidColumns, Malformed
 from endcap_runtime.wire.tensor_columns import columns_from, matrix_from, tensors_of
 
@@ -54,15 +55,16 @@ class PlainJson:
     media_types = (b"application/json",)
 
     def __init__(self, served: Served) -> None:
-        self._schema = served.inputs
-        self._values = matrix_of if served.takes_matrix else columns_of
+        self._inputs: Callable[[Mapping[str, Any]], Inputs] = (
+            matrix_reader(served.inputs) if served.takes_matrix else partial(columns_of, served.inputs)
+        )
         self._head = {"model": served.name, "version": served.version}
 
     def read(self, body: bytes, headers: Headers) -> Asked:  # noqa: ARG002 the other dialect needs them
         """Raises Problem 400 or 422, naming columns and rows as the caller wrote them."""
         payload = self._parse(body)
         try:
-            inputs = self._values(self._schema, payload.columns)
+            inputs = self._inputs(payload.columns)
         except InvalidColumns as wrong:
             raise self._wrong(wrong, payload.form) from wrong
         return Asked(inputs, _rows(inputs), lambda columns: self._answer(columns, payload.form))

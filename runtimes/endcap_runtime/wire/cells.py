@@ -176,25 +176,28 @@ def columns_of(schema: Sequence[Column], given: Mapping[str, Any]) -> Columns:
     return columns
 
 
-def matrix_of(schema: Sequence[Column], given: Mapping[str, Any]) -> NDArray[np.float64]:
-    """JSON lists by name as a float64 matrix [N, K] in the schema's order; the schema holds scalars only.
+def matrix_reader(schema: Sequence[Column]) -> Callable[[Mapping[str, Any]], NDArray[np.float64]]:
+    """A function from JSON lists by name to a float64 matrix [N, K] in the schema's order; the schema holds scalars.
 
-    The common case, numbers and nothing wrong, takes one conversion; all else goes the way of `columns_of`.
+    The common case, every column there and nothing wrong, takes one conversion; all else goes the way of
+    `columns_of`, which says what is wrong.
     """
-    if len(given) == len(schema):
-        lists = [given.get(column.name) for column in schema]
-        fast = _fast_matrix(schema, lists)
-        if fast is not None:
-            return fast
-    return stack(columns_of(schema, given))
+    names = [column.name for column in schema]
+    types = [KINDS[column.type].types for column in schema]
+
+    def read(given: Mapping[str, Any]) -> NDArray[np.float64]:
+        lists = [given.get(name) for name in names] if len(given) == len(names) else []
+        matrix = _fast_matrix(lists, types)
+        return stack(columns_of(schema, given)) if matrix is None else matrix
+
+    return read
 
 
-def _fast_matrix(schema: Sequence[Column], lists: list[Any]) -> NDArray[np.float64] | None:
+def _fast_matrix(lists: list[Any], types: Sequence[frozenset[type]]) -> NDArray[np.float64] | None:
     if set(map(type, lists)) != {list} or len(set(map(len, lists))) != 1 or not lists[0]:
         return None
-    for column, values in zip(schema, lists, strict=True):
-        if not set(map(type, values)) <= KINDS[column.type].types:
-            return None
+    if not all(wanted.issuperset(map(type, values)) for wanted, values in zip(types, lists, strict=True)):
+        return None
     try:
         matrix = np.array(lists, dtype=np.float64).T
     except OverflowError:

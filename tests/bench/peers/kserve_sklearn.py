@@ -4,7 +4,7 @@
 import os
 
 import joblib
-from kserve import InferResponse, Model, ModelServer
+from kserve import Model, ModelServer
 from kserve.utils.utils import get_predict_input, get_predict_response
 
 
@@ -21,4 +21,6 @@ class SklearnModel(Model):
 
 if __name__ == "__main__":
     port = int(os.environ["BENCH_PORT"])
-    ModelServer(http_port=port, enable_grpc=False, workers=1, access_log_format=None).start([SklearnModel("ranker")])
+    ModelServer(http_port=port, enable_grpc=False, workers=1, access_log_format=None).start(
+        [SklearnModel("ranker")]
+    )
