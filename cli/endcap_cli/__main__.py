@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`endcap`: one command a module, and the one place where errors become a line and a status.
+"""`endcap`: finds the command, and is the one place where errors become a line and a status.
 
 Exit status: 0 done, 1 problems or a failure, 2 wrong usage, 130 interrupted.
 """
@@ -7,46 +7,29 @@ Exit status: 0 done, 1 problems or a failure, 2 wrong usage, 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from endcap_cli import model, plan, validate, version
-from endcap_cli.run import command as run
+from endcap_cli.arguments import parser
 from endcap_cli.terminal import CommandError, complain
 
-DESCRIPTION = """\
-Endcap serves models and inference graphs that are written as YAML.
-
-  endcap validate examples/01-basket       check the files, without a cluster
-  endcap run examples/01-basket            serve them on this machine, without a cluster
-  endcap plan examples/01-basket           show what the operator would make of them
-  endcap model push ranker.txt s3://models/ranker/5.txt --update models.yaml
-"""
 DEBUG = "ENDCAP_DEBUG"
-
-
-def parser() -> argparse.ArgumentParser:
-    whole = argparse.ArgumentParser(
-        prog="endcap", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (validate, run, plan, model, version):
-        command.add_to(commands)
-    return whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status; argparse itself ends with 2 for wrong usage."""
     parsed = parser().parse_args(arguments)
     try:
-        return int(parsed.run(parsed))
+        return _command(parsed.run)(parsed)
     except CommandError as error:
         complain(f"endcap: {error}")
         return error.status
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        # Whoever read has gone, and the interpreter would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -54,6 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         complain(f"endcap: internal error: {type(error).__name__}: {error} ({DEBUG}=1 shows where)")
         return 1
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """Loaded only when it is asked for: a command pays for its own libraries, and may lack those of another."""
+    module, _, function = name.partition(":")
+    try:
+        found: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is not installed: install endcap with its extras cli, operator and runtime"
+        raise CommandError(message) from None
+    return found
 
 
 if __name__ == "__main__":

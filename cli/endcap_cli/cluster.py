@@ -30,7 +30,7 @@ _PATHS = {
 _DRY_RUN = (("dryRun", "All"), ("fieldManager", "endcap"), ("force", "true"), ("fieldValidation", "Strict"))
 
 
-class Refused(Exception):  # noqa: N818 - what the API server did
+class Refused(Exception):
     """The API server's own words, and its HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:

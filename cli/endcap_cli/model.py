@@ -15,56 +15,6 @@ from endcap_cli.stores import Store, StoreError, store_from
 from endcap_cli.terminal import CommandError, complain, say
 from endcap_runtime.artefacts import ArtefactError
 
-PUSH = """\
-Put a model file or a folder (packed as an archive) into the store under a new version, checked the way
-a pod checks it, and print the two lines that a resource needs. A version never changes: pushing other
-bytes under the same name is refused, pushing the same again does nothing.
-"""
-LIST = "List the versions of models and catalogues in a store, with their digests."
-STORE = """\
-The store is --store DIR (a folder, as endcap run reads it) or --endpoint URL (an S3 server, with
-AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY); ENDCAP_LOCAL_STORE and ENDCAP_S3_ENDPOINT stand for them.
-"""
-
-
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("model", help="push and list versions of models")
-    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_push(actions)
-    _add_list(actions)
-
-
-def _add_push(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _action(actions, "push", PUSH)
-    parser.add_argument("path", type=Path, metavar="PATH", help="a model file, or a folder to pack")
-    parser.add_argument("uri", metavar="URI", help="where to put it, e.g. s3://models/basket-ranker/4.tar.gz")
-    parser.add_argument(
-        "--update", type=Path, metavar="FILE", help="write the URI and digest into this YAML file"
-    )
-    parser.set_defaults(run=run_push)
-
-
-def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _action(actions, "list", LIST)
-    parser.add_argument("prefix", metavar="PREFIX", help="e.g. s3://models/ or s3://models/basket-ranker/")
-    parser.set_defaults(run=run_list)
-
-
-def _action(
-    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, description: str
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(
-        name,
-        help=description.split(".", maxsplit=1)[0].replace("\n", " "),
-        description=description,
-        epilog=STORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    place = parser.add_mutually_exclusive_group()
-    place.add_argument("--store", metavar="DIR", help="a folder that stands for the store")
-    place.add_argument("--endpoint", metavar="URL", help="an S3 server")
-    return parser
-
 
 def run_push(arguments: argparse.Namespace) -> int:
     try:

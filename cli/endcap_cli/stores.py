@@ -190,7 +190,7 @@ class S3Store:
             raise StoreError(f"the S3 server {self.endpoint} does not answer: {error}") from error
 
 
-class _Exists(Exception):  # noqa: N818  (an answer, not an error)
+class _Exists(Exception):
     """The key is taken."""
 
 

@@ -11,28 +11,6 @@ from endcap_cli.bundle import Bundle, examine
 from endcap_cli.manifests import load
 from endcap_cli.terminal import CommandError, complain, counted, say
 
-DESCRIPTION = """\
-Check ModelDeployments and InferenceGraphs in files and folders with the same code as the cluster:
-the shape of every field, the types of every expression, and the models of a graph against its steps.
-Needs no cluster. One line a problem, exit status 1 when there are any.
-"""
-
-
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "validate",
-        help="check resources in files, as the cluster would",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "paths", nargs="+", metavar="FILE|DIR", help="files, folders, or - for standard input"
-    )
-    parser.add_argument(
-        "-o", "--output", choices=["text", "json"], default="text", help="text (default) or json"
-    )
-    parser.set_defaults(run=run)
-
 
 def run(arguments: argparse.Namespace) -> int:
     bundle = examine(load(arguments.paths))

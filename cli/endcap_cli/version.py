@@ -10,11 +10,6 @@ from endcap_api.v1alpha1.kinds import API_VERSION
 from endcap_cli.terminal import say
 
 
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("version", help="print the version of Endcap and of its API")
-    parser.set_defaults(run=run)
-
-
 def run(_: argparse.Namespace) -> int:
     say(f"endcap {version('endcap')} ({API_VERSION})")
     return 0

@@ -323,13 +323,13 @@ def test_a_model_that_cannot_start_ends_the_run_with_its_reason(
 
 def test_problems_are_told_before_anything_starts(start: Callable[..., Run], folder: Folder) -> None:
     del folder.models["popular"]
-    folder.change_graph("spec.steps[4].select.count", "'all'")
+    folder.change_graph("spec.steps[0].recall.inputs", {"basket": "request.cart"})
     run = start()
     run.process.wait(PATIENCE)
     said = run.said.read_text()
     assert run.process.returncode == 1
     assert "no ModelDeployment popular in these files: add it" in said
-    assert "spec.steps[4].select.count" in said
+    assert "spec.steps[0].recall.inputs.basket: together has no such input: use one of cart" in said
     assert said.endswith("endcap: 2 problems: nothing was done\n")
     assert "starting" not in said
 

@@ -11,7 +11,7 @@ from builders import changed, ranker
 from hypothesis import given
 from hypothesis import strategies as st
 
-from endcap_cli import __main__ as command_line
+from endcap_cli import version
 from endcap_cli.__main__ import main
 from endcap_cli.terminal import counted, escaped
 
@@ -63,7 +63,7 @@ def test_a_fault_of_our_own_is_one_line_too(
     def broken(_: object) -> int:
         raise RuntimeError("a\nb")
 
-    monkeypatch.setattr(command_line.version, "run", broken)
+    monkeypatch.setattr(version, "run", broken)
     assert main(["version"]) == 1
     assert (
         capsys.readouterr().err

@@ -23,40 +23,7 @@ from endcap_cli.run.process import Stopped
 from endcap_cli.terminal import CommandError, complain, counted, say
 from endcap_cli.validate import sound
 
-DESCRIPTION = """\
-Serve the ModelDeployments and InferenceGraphs of a folder on this machine, without a cluster: the same
-servers, each in a process of its own, with the same checks. Edits of the YAML files are followed while it
-runs: a new version of a model takes over when it is ready, and what does not work changes nothing.
-"""
-EPILOG = """\
-Artefacts at s3://bucket/key are read from STORE/bucket/key (DIR/store by default); without such a folder,
-from the S3 server that ENDCAP_S3_ENDPOINT names. Other artefacts come from where their URI says.
-Ctrl-C ends everything that was started.
-"""
 TICK_SECONDS = 0.25
-
-
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "run",
-        help="serve resources on this machine, without a cluster",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("directory", type=Path, metavar="DIR", help="folder with the YAML files")
-    parser.add_argument("--port", type=_port, default=8080, help="port of the first graph (default 8080)")
-    parser.add_argument(
-        "--store", type=Path, metavar="STORE", help="folder that stands for S3 (default DIR/store)"
-    )
-    parser.add_argument("--once", action="store_true", help="send DIR/request.json, print the answer and end")
-    parser.set_defaults(run=run)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65536 - 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number such as 8080")
-    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -26,11 +26,11 @@ SHOWN_LINES = 5
 OK = 200
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: somebody asked for it
+class Stopped(Exception):
     """The run is ending, so what was waited for no longer matters."""
 
 
-class StartFailed(CommandError):  # noqa: N818 - named by what happened
+class StartFailed(CommandError):
     """A process that ended before it served, or never served; the message gives its own reason."""
 
 
