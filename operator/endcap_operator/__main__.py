@@ -38,9 +38,11 @@ async def run(settings: Settings) -> None:
         http = await stack.enter_async_context(aiohttp.ClientSession())
         control = _control(settings, cluster, http, metrics)
         tasks: list[asyncio.Task[None]] = []
-        await stack.enter_async_context(
-            pages(metrics, lambda: not any(task.done() for task in tasks), *settings.health)
-        )
+        checks = {
+            "/healthz": lambda: not any(task.done() for task in tasks),
+            "/readyz": lambda: bool(tasks) and not any(task.done() for task in tasks),
+        }
+        await stack.enter_async_context(pages(metrics, checks, *settings.health))
         await _know_the_cluster(control, cluster, settings.namespaces)
         # kopf cancels every task that is younger than itself when it ends: ours come first.
         tasks += [asyncio.create_task(control.work()) for _ in range(settings.workers)]

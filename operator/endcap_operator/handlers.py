@@ -7,6 +7,7 @@ other kinds of handler, its retries, its peering and its Events are not used; th
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,7 +34,14 @@ class Endless:
 async def inform(noticed: Noticed, namespaces: tuple[str, ...], metrics: Metrics) -> None:
     """Report every event of what is watched, until the process is told to end; `noticed` gets (object, deleted)."""
     scope: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
-    await kopf.operator(registry=_registry(noticed, metrics), settings=_settings(), standalone=True, **scope)
+    # Of its own accord it would look up the user's name, which a pod's user does not have.
+    scope["identity"] = socket.gethostname()
+    await kopf.operator(
+        registry=_registry(noticed, metrics),
+        settings=_settings(),
+        standalone=True,
+        **scope,
+    )
 
 
 def _registry(noticed: Noticed, metrics: Metrics) -> kopf.OperatorRegistry:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -45,17 +45,13 @@ class Metrics:
 
 
 @asynccontextmanager
-async def pages(metrics: Metrics, healthy: Callable[[], bool], host: str, port: int) -> AsyncIterator[None]:
-    """Serve /metrics and /healthz, each at its exact path, and nothing else."""
-
-    async def show_metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(metrics.registry), content_type="text/plain")
-
-    async def show_health(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if healthy() else web.Response(text="not ok\n", status=503)
-
+async def pages(
+    metrics: Metrics, checks: Mapping[str, Callable[[], bool]], host: str, port: int
+) -> AsyncIterator[None]:
+    """Serve /metrics and each check at its exact path, and nothing else."""
     app = web.Application()
-    app.add_routes([web.get("/metrics", show_metrics), web.get("/healthz", show_health)])
+    app.add_routes([web.get(path, _answer(check)) for path, check in checks.items()])
+    app.add_routes([web.get("/metrics", _show(metrics))])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -63,3 +59,17 @@ async def pages(metrics: Metrics, healthy: Callable[[], bool], host: str, port: 
         yield
     finally:
         await runner.cleanup()
+
+
+def _show(metrics: Metrics) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def show(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(metrics.registry), content_type="text/plain")
+
+    return show
+
+
+def _answer(check: Callable[[], bool]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n") if check() else web.Response(text="not ok\n", status=503)
+
+    return answer

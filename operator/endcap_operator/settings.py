@@ -10,7 +10,7 @@
 | `ENDCAP_NAMESPACES` | comma-separated namespaces to serve; all |
 | `ENDCAP_WORKERS` | reconciliations at once; 8 |
 | `ENDCAP_RESYNC_SECONDS` | time between full comparisons with the cluster; 600 |
-| `ENDCAP_HEALTH_ADDRESS` | `host:port` of /healthz and /metrics; 0.0.0.0:8081 |
+| `ENDCAP_HEALTH_ADDRESS` | `host:port` of /healthz, /readyz and /metrics; 0.0.0.0:8081 |
 | `ENDCAP_LOG_LEVEL` | INFO |
 """
 
