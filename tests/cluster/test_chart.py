@@ -102,7 +102,7 @@ def test_the_operators_pod_is_locked_down() -> None:
 
 def test_what_the_chart_sets_is_what_the_operator_reads() -> None:
     """A variable of another name would be ignored in silence."""
-    from endcap_operator import settings  # noqa: PLC0415 - its module text is the table of variables
+    from endcap_operator import settings
 
     deployment = next(
         m for m in rendered(*VALUES["with a store"], *VALUES["namespaced"]) if m["kind"] == "Deployment"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from builders import changed, graph, intent, ranker, recaller
-from operated import Operated, condition, eventually
+from kube import condition, eventually
+from operated import Operated
 
 KINDS = ("Service", "PodDisruptionBudget", "Deployment")
 REPAIR_SECONDS = 20  # ten times the goal

@@ -11,7 +11,8 @@ import httpx
 import pytest
 from builders import changed, graph, intent, ranker, recaller
 from endcap_cluster import audit
-from operated import ACCOUNT, Operated, end, eventually, install_crds, install_rights, operated_in
+from kube import eventually
+from operated import ACCOUNT, Operated, end, install_crds, install_rights, operated_in
 
 RESOURCES = 200
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from builders import graph, intent, ranker, recaller
 from endcap_cluster import audit
-from operated import ACCOUNT, Operated, eventually, rendered
+from kube import eventually
+from operated import ACCOUNT, Operated, rendered
 from pods import Pods
 
 from endcap_api.structural import structural_schema
