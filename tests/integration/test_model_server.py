@@ -414,14 +414,14 @@ def test_a_harmless_request_id_comes_back(ranker):
 )
 def test_a_failing_phase_is_named_and_its_inside_stays_inside(basket, share, words, phase):
     before = metric(basket, f'endcap_model_failures_total{{model="ranker",phase="{phase}",version="4"}}')
-    headers = {"x-request-id": f"failing-{share}"}
+    headers = {"x-request-id": f"failing-{share}", "traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01"}
     response = httpx.post(f"{basket.url}/predict", json=cart(share), headers=headers)
     assert words in problem(response, 500)["detail"]
     assert "hunter2" not in response.text
     after = metric(basket, f'endcap_model_failures_total{{model="ranker",phase="{phase}",version="4"}}')
     assert after == before + 1
     logged = [line for line in basket.lines if line.get("request_id") == f"failing-{share}"]
-    assert [line["phase"] for line in logged] == [phase]
+    assert [(line["phase"], line["traceparent"]) for line in logged] == [(phase, headers["traceparent"])]
 
 
 def metric(server, name):
@@ -511,6 +511,20 @@ async def test_overload_is_refused_with_retry_after_and_passes(basket):
     problem(refused, 503)
     again = await gather(basket, [cart(1) for _ in range(20)])
     assert {answer.status_code for answer in again} == {200}
+
+
+async def test_clients_that_send_no_body_hold_up_nobody(basket):
+    head = post(length=False, more=b"Content-Length: 10\r\n", body=b"")
+    slow = [await asyncio.open_connection("127.0.0.1", basket.port) for _ in range(60)]
+    for _, writer in slow:
+        writer.write(head)
+    await asyncio.sleep(0.2)
+    answers = await gather(basket, [cart(1) for _ in range(20)])
+    assert {answer.status_code for answer in answers} == {200}
+    late = await asyncio.wait_for(slow[0][0].read(100), 60)
+    assert late.startswith(b"HTTP/1.1 408")
+    for _, writer in slow:
+        writer.close()
 
 
 # --- operation

@@ -136,6 +136,20 @@ def test_a_hook_cannot_change_what_the_next_one_sees():
     assert whole({"a": np.array([1.0])}, 1)["score"].tolist() == [2.0]
 
 
+def test_a_hook_may_change_its_columns_in_place_even_those_of_a_binary_tensor():
+    def in_place(columns):
+        columns["a"] += 1
+        return columns
+
+    whole = predictor(
+        lambda columns: {"score": columns["a"]},
+        preprocess=in_place,
+        postprocess=lambda outputs, columns: {"score": outputs["score"] * 10 + columns["a"]},
+    )
+    sent = np.frombuffer(np.array([1.0, 2.0]).tobytes())
+    assert whole({"a": sent}, 2)["score"].tolist() == [21.0, 32.0]
+
+
 async def test_a_quick_model_runs_in_the_loop_and_a_slow_one_in_a_thread():
     place = Place()
     assert not place.inline

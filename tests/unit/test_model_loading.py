@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may be loaded, and what a person reads when it may not."""
 
+import io
+import json
 import os
 import pickle
 import signal
 import zipfile
 
+import lightgbm
 import numpy as np
 import pytest
 from model_servers import (
@@ -125,6 +128,33 @@ def test_a_gadget_dies_in_a_child_with_its_limits(tmp_path):
     assert tried(lambda: bytearray(8 * 1024**3), 1024**3) == "MemoryError"
     assert tried(lambda: None, 1024**3) is None
     assert tried(lambda: os.kill(os.getpid(), signal.SIGKILL), 1024**3) == "it ended by SIGKILL"
+
+
+def test_a_skops_file_that_asks_for_gigabytes_is_refused(tmp_path):
+    path = note(tmp_path, "4.skops") / "4.skops"
+    array = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**9,)}
+    np.lib.format.write_array_header_1_0(array, header)
+    schema = {
+        "__class__": "ndarray", "__module__": "numpy", "__loader__": "NdArrayNode", "__id__": 1,
+        "type": "numpy", "file": "1.npy", "protocol": 2,
+    }  # fmt: skip
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("schema.json", json.dumps(schema))
+        archive.writestr("1.npy", array.getvalue())
+    assert path.stat().st_size < 1000
+    reason, message = refusal(tmp_path, "sklearn", ".skops")
+    assert reason == "ModelLoadFailed"
+    assert "MemoryError" in message
+
+
+def test_a_booster_of_many_classes_is_told_what_to_do(tmp_path):
+    features, _ = training_rows(60)
+    parameters = {"objective": "multiclass", "num_class": 3, "verbose": -1, "min_data_in_leaf": 2}
+    labels = np.arange(60) % 3
+    booster = lightgbm.train(parameters, lightgbm.Dataset(features, labels), num_boost_round=2)
+    booster.save_model(note(tmp_path, "4.txt") / "4.txt")
+    assert "use framework python" in refusal(tmp_path, "lightgbm", ".txt")[1]
 
 
 def test_a_model_of_another_width_names_both(tmp_path):

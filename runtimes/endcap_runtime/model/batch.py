@@ -93,7 +93,5 @@ class Batches:
 
 
 def _logged(failed: ModelFailed, job: Job) -> ModelFailed:
-    log.error(
-        "%s", failed, exc_info=failed.__cause__, extra={"phase": failed.phase, "request_id": job.request_id}
-    )
+    log.error("%s", failed, exc_info=failed.__cause__, extra={"phase": failed.phase, **job.context})
     return failed

@@ -6,9 +6,7 @@ A path is compared whole and undecoded, so that a proxy before us and we read it
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -29,27 +27,22 @@ from endcap_runtime.asgi import (
     request_id,
     respond,
 )
-from endcap_runtime.bento import Overloaded, Submit
+from endcap_runtime.bento import Submit
 from endcap_runtime.model.counters import Counters
 from endcap_runtime.model.dialects import Dialect, OpenInference, PlainJson
-from endcap_runtime.model.failures import Expired, ModelFailed
+from endcap_runtime.model.failures import ModelFailed
 from endcap_runtime.model.job import Job
 from endcap_runtime.model.pages import Page, pages
+from endcap_runtime.model.queue import Queue, deadline_of
 from endcap_runtime.model.served import Served
-from endcap_runtime.problems import CLOSE, RETRY_SOON, Problem
+from endcap_runtime.problems import CLOSE, Problem
 from endcap_runtime.server import Lifecycle
-from endcap_runtime.wire.cells import Columns
 
 log = logging.getLogger("endcap.model")
 
-LONGEST_MS = 3_600_000
-_MOST_DIGITS = 12
-_LATE = "The deadline passed before there was an answer."
-_BUSY = "The server has as many requests as it may: try again in a second."
-
 
 class Limits(NamedTuple):
-    """Bytes of a body, and requests in flight, above which a request is refused."""
+    """Bytes of a body, and requests that wait for the model, above which a request is refused."""
 
     body: int = 8 * 1024 * 1024
     in_flight: int = 512
@@ -69,7 +62,6 @@ class Front:
         self._counters = counters
         self._lifecycle = lifecycle
         self._limits = limits
-        self._in_flight = 0
         self._label = (b"endcap-model", served.label.encode())
         self._json, self._oip = PlainJson(served), OpenInference(served)
         self._predictions = _predictions(served, self._json, self._oip)
@@ -79,19 +71,20 @@ class Front:
         """The whole app: this front, with BentoML's app behind it."""
         if submit is None:
             raise TypeError("a model is served through batching")
+        queue = Queue(submit, self._limits.in_flight, self._counters)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 await native(scope, receive, send)
             elif (dialect := self._predictions.get(scope["raw_path"])) is not None:
-                await self.predict(dialect, submit, scope, receive, send)
+                await self._predict(dialect, queue, scope, receive, send)
             else:
-                await self.other(native, scope, receive, send)
+                await self._other(native, scope, receive, send)
 
         return app
 
-    async def predict(
-        self, dialect: Dialect, submit: Submit, scope: Scope, receive: Receive, send: Send
+    async def _predict(
+        self, dialect: Dialect, queue: Queue, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answers one prediction, whatever happens to it."""
         known = b""
@@ -99,7 +92,7 @@ class Front:
             headers = headers_of(scope)
             known = request_id(headers)
             refuse_method(scope, "POST")
-            response = await self._prediction(dialect, submit, receive, headers, known.decode())
+            response = await self._prediction(dialect, queue, receive, headers, known.decode())
         except Problem as problem:
             response = dialect.refuse(problem)
         except ModelFailed as failed:
@@ -112,25 +105,15 @@ class Front:
         await self._send(send, response, known or request_id({}))
 
     async def _prediction(
-        self, dialect: Dialect, submit: Submit, receive: Receive, headers: Headers, known: str
+        self, dialect: Dialect, queue: Queue, receive: Receive, headers: Headers, known: str
     ) -> Response:
         refuse_media_type(headers, *dialect.media_types)
-        deadline = _deadline(headers)
-        self._admit()
-        try:
-            asked = dialect.read(await read_body(receive, headers, self._limits.body), headers)
-            job = Job(asked.inputs, asked.rows, deadline, known)
-            return asked.encode(await _outputs(submit, job))
-        finally:
-            self._in_flight -= 1
+        deadline = deadline_of(headers)
+        asked = dialect.read(await read_body(receive, headers, self._limits.body), headers)
+        job = Job(asked.inputs, asked.rows, deadline, known, headers.get(b"traceparent"))
+        return asked.encode(await queue.outputs(job))
 
-    def _admit(self) -> None:
-        """Refuses what would only wait: a queue that grows without bound answers nobody in time."""
-        if self._in_flight >= self._limits.in_flight:
-            raise Problem(503, _BUSY, (), RETRY_SOON)
-        self._in_flight += 1
-
-    async def other(self, native: App, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _other(self, native: App, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a page of ours, or lets BentoML answer."""
         try:
             page = self._page(scope)
@@ -170,29 +153,3 @@ def _predictions(served: Served, plain: Dialect, oip: Dialect) -> Mapping[bytes,
         f"{model}/infer".encode(): oip,
         f"{model}/versions/{served.version}/infer".encode(): oip,
     }
-
-
-def _deadline(headers: Headers) -> float | None:
-    """In seconds of time.monotonic; raises Problem 400 for what is no number and 504 for what has passed."""
-    left = headers.get(b"endcap-timeout-ms")
-    if left is None:
-        return None
-    if not left.removeprefix(b"-").isdigit() or len(left) > _MOST_DIGITS:
-        raise Problem(400, "The header endcap-timeout-ms must be whole milliseconds.")
-    if int(left) <= 0:
-        raise Problem(504, _LATE)
-    return time.monotonic() + min(int(left), LONGEST_MS) / 1000
-
-
-async def _outputs(submit: Submit, job: Job) -> Columns:
-    """Raises ModelFailed, Problem 504 at the deadline, and Problem 503 when the queue sheds the job."""
-    limit = asyncio.timeout(None if job.deadline is None else job.deadline - time.monotonic())
-    try:
-        async with limit:
-            outputs: Columns = await submit(job)
-    except (TimeoutError, Expired) as error:
-        raise Problem(504, _LATE) from error
-    except Overloaded as error:
-        # BentoML's dispatcher turns the cancellation by a timeout into the same exception.
-        raise (Problem(504, _LATE) if limit.expired() else Problem(503, _BUSY, (), RETRY_SOON)) from error
-    return outputs

@@ -24,6 +24,15 @@ class Job(NamedTuple):
     rows: int
     deadline: float | None
     request_id: str
+    traceparent: bytes | None = None
+
+    @property
+    def context(self) -> dict[str, str]:
+        """What a log line tells of the request."""
+        trace = (
+            {} if self.traceparent is None else {"traceparent": self.traceparent.decode("ascii", "replace")}
+        )
+        return {"request_id": self.request_id, **trace}
 
     @property
     def expired(self) -> bool:

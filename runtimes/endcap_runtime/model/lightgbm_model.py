@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LightGBM from its own text format, which holds trees and runs no code."""
+"""LightGBM from its own text format, which holds trees and runs no code.
+
+Its parser is native code, so a broken file is first read in a child process: what kills the child has a name in the
+termination message.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any
 import lightgbm
 
 from endcap_runtime.model.job import Matrix
+from endcap_runtime.model.trial import BASE_BYTES, GROWTH, tried
 from endcap_runtime.termination import StartFailed
 
 _HEAD = b"tree\n"
@@ -23,12 +28,20 @@ class LightGBMModel:
                 raise StartFailed(
                     "ModelLoadFailed", f"{path.name} is not LightGBM text: save it by Booster.save_model"
                 )
-        try:
-            self._booster = lightgbm.Booster(model_file=path)
-        except lightgbm.basic.LightGBMError as error:
-            raise StartFailed("ModelLoadFailed", f"LightGBM cannot read {path.name}: {error}") from error
+        if why := tried(lambda: _load(path), BASE_BYTES + GROWTH * path.stat().st_size):
+            raise StartFailed("ModelLoadFailed", f"a trial load of {path.name} failed: {why}")
+        self._booster = _load(path)
+        if self._booster.num_model_per_iteration() > 1:
+            raise StartFailed("ModelLoadFailed", f"{path.name} has many classes: use framework python for it")
         self.width: int | None = self._booster.num_feature()
         self.names: list[str] | None = None
 
     def predict(self, matrix: Matrix) -> Any:
         return self._booster.predict(matrix, num_threads=1)
+
+
+def _load(path: Path) -> lightgbm.Booster:
+    try:
+        return lightgbm.Booster(model_file=path)
+    except lightgbm.basic.LightGBMError as error:
+        raise StartFailed("ModelLoadFailed", f"LightGBM cannot read {path.name}: {error}") from error

@@ -6,6 +6,7 @@ Every choice (framework, hooks, matrix or columns) is made once, when the model 
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,10 +55,10 @@ class Predictor(NamedTuple):
 
     def __call__(self, inputs: Inputs, rows: int) -> Columns:
         """Raises ModelFailed with the phase that failed."""
-        seen = inputs
+        seen = inputs if self.takes_matrix else _copy(inputs)
         if self.preprocess is not None:
             with self._phase("preprocess"):
-                seen = _columns(self.preprocess(_copy(inputs)))
+                seen = _columns(self.preprocess(seen))
         with self._phase("predict"):
             answer = self.model(seen)
             if self.postprocess is None:
@@ -84,8 +85,8 @@ _WORDS: Mapping[Phase, str] = {
 
 
 def _copy(inputs: Inputs) -> dict[str, Any]:
-    """A mapping of its own for each hook; a predictor with hooks never takes a matrix."""
-    return dict(inputs)
+    """Columns that Python of the artefact may change in place; only a model without any takes a matrix."""
+    return {name: copy.copy(values) for name, values in dict(inputs).items()}
 
 
 def _columns(answer: Any) -> dict[str, Any]:

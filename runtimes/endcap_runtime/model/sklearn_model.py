@@ -16,12 +16,10 @@ import sklearn
 import skops.io
 
 from endcap_runtime.model.job import Matrix
-from endcap_runtime.model.trial import tried
+from endcap_runtime.model.trial import BASE_BYTES, GROWTH, tried
 from endcap_runtime.termination import StartFailed
 
 _BINARY = ("negative", "positive")
-BASE_BYTES = 1024**3
-GROWTH = 20  # times the file, which is compressed
 _SKOPS_MAGIC = b"PK\x03\x04"
 
 # Types of scikit-learn that skops does not trust by itself; each only holds arrays and numbers.
@@ -70,7 +68,9 @@ class SklearnModel:
         # The rows have been checked already, and checking them again costs more than a small model does.
         with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
             answer = self._call(matrix)
-        return answer[:, 1] if self._binary else answer
+        if self._binary:
+            return answer[:, 1]
+        return answer[:, 0] if answer.shape[1:] == (1,) else answer
 
 
 def _names(estimator: Any) -> list[str] | None:

@@ -15,6 +15,8 @@ from typing import NoReturn
 from endcap_runtime.termination import StartFailed
 
 SECONDS = 60
+BASE_BYTES = 1024**3
+GROWTH = 20  # times a file, which may be compressed
 _MOST_MESSAGE = 4096
 
 
