@@ -20,6 +20,11 @@ def trees() -> list[Path]:
     return [tree for tree in found if tree.is_dir()]
 
 
+def busy() -> bool:
+    """Whether a process runs in a pod of whatever Kubernetes."""
+    return any(True for _ in _pids())
+
+
 def end_containers() -> None:
     """Kill everything in the pods' groups, and wait until they are empty."""
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from endcap_cluster import (
     base,
+    cgroups,
     components,
     containerd,
     images,
@@ -94,6 +95,10 @@ def _refuse_running_elsewhere() -> None:
     owner = teardown.owner()
     if owner not in (None, FULL.state) and any(map(processes.alive, processes.recorded(FULL.pids))):
         raise ClusterError(f"the cluster of another checkout runs ({owner}): end it with `down` first")
+    if owner is None and cgroups.busy():
+        raise ClusterError(
+            "another Kubernetes runs pods on this machine: end it, or use it by --cluster=current"
+        )
 
 
 def _make(wanted: Sequence[images.Image]) -> None:

@@ -4,6 +4,8 @@
 import subprocess
 from pathlib import Path
 
+from endcap_cluster.errors import ClusterError
+
 
 def below(directory: Path) -> list[Path]:
     """Mount points inside `directory`, deepest first; one mounted twice is listed twice."""
@@ -14,9 +16,15 @@ def below(directory: Path) -> list[Path]:
 
 
 def unmount_below(directory: Path) -> None:
-    """Unmount all of it; what is still busy is detached, and goes with its last user."""
+    """Unmount all of it; what is still busy is detached, and goes with its last user.
+
+    A mount may vanish while we are at it, so what counts is that none is left.
+    """
     for point in below(directory):
-        subprocess.run(["umount", "--lazy", str(point)], check=True, capture_output=True)
+        subprocess.run(["umount", "--lazy", str(point)], check=False, capture_output=True)
+    left = below(directory)
+    if left:
+        raise ClusterError(f"could not unmount {', '.join(map(str, left))}: end what uses it and try again")
 
 
 def _unescaped(text: str) -> str:

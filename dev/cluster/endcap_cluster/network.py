@@ -53,11 +53,9 @@ def up(saved: Path) -> None:
 
 
 def down(saved: Path) -> None:
-    """Remove the bridge, the rules and the leases, and set the sysctls back to what they were."""
+    """Remove the bridge and the leases, and set the sysctls back to what they were."""
     if exists():
         _ip("link", "delete", BRIDGE)
-    if shutil.which("iptables-save"):
-        firewall.remove()
     shutil.rmtree(LEASES, ignore_errors=True)
     for result in _results():
         result.unlink(missing_ok=True)
@@ -79,6 +77,8 @@ def _results() -> list[Path]:
 
 def _sysctl(name: str) -> Path:
     path = Path("/proc/sys", name)
+    if not path.exists() and shutil.which("modprobe"):
+        subprocess.run(["modprobe", "br_netfilter"], check=False, capture_output=True)
     if not path.exists():
         raise ClusterError(
             f"the kernel lacks {name.replace('/', '.')}: load its module (modprobe br_netfilter)"

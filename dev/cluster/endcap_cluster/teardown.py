@@ -42,17 +42,22 @@ def claim(layout: Layout) -> None:
 
 
 def clean() -> None:
-    """End and remove everything of the cluster that this machine runs or ran; kept: binaries and images."""
+    """End and remove everything of the cluster that this machine runs or ran; kept: binaries and images.
+
+    Control groups and rules are named alike in every Kubernetes. They are touched only where a cluster of
+    ours is on record, beside which there can be no other.
+    """
     if sys.platform != "linux":
         return  # no embedded cluster can have run here
     layout = Layout(state=owner() or FULL.state, run=RUN)
-    plan = components.runtime(layout)
-    _stop(layout, GRACE)
-    cgroups.end_containers()
-    containerd.end_shims(plan)
+    if owner() is not None:
+        _stop(layout, GRACE)
+        cgroups.end_containers()
+        containerd.end_shims(components.runtime(layout))
+        cgroups.remove()
+        firewall.remove()
     for directory in (layout.state, layout.run):
         mounts.unmount_below(directory)
-    cgroups.remove()
     network.down(SYSCTLS)
     _remove_files(layout)
 
@@ -62,7 +67,7 @@ def leftovers() -> list[str]:
     layout = Layout(state=owner() or FULL.state, run=RUN)
     alive = filter(processes.alive, processes.recorded(layout.pids))
     mounted = [*mounts.below(layout.state), *mounts.below(layout.run)]
-    files = (layout.state, layout.run, network.LEASES, *SHARED, KUBELET)
+    files = (layout.state, layout.run, network.LEASES, *filter(_only_folders, SHARED), *_kubelets_folders())
     return [
         *(f"process {record.name} (pid {record.pid})" for record in alive),
         *(f"container shim (pid {pid})" for pid in containerd.shims(components.runtime(layout))),
@@ -82,14 +87,10 @@ def _stop(layout: Layout, graces: dict[str, float]) -> None:
 
 
 def _remove_files(layout: Layout) -> None:
-    for directory in (layout.state, layout.run):
-        if directory.exists():
-            shutil.rmtree(directory)
     _remove_links_into(layout.state)
-    if KUBELET.is_dir() and all(entry == PLUGINS for entry in KUBELET.iterdir()):
-        shutil.rmtree(KUBELET)
-    for top in SHARED:
-        _remove_empty_tree(top)
+    for directory in (layout.state, *_kubelets_folders(), *filter(_only_folders, SHARED)):
+        shutil.rmtree(directory, ignore_errors=not directory.exists())
+    shutil.rmtree(layout.run, ignore_errors=not layout.run.exists())  # last: it says what to clean
 
 
 def _remove_links_into(state: Path) -> None:
@@ -100,7 +101,12 @@ def _remove_links_into(state: Path) -> None:
                 link.unlink()
 
 
-def _remove_empty_tree(top: Path) -> None:
-    """Remove `top` and the folders in it unless a file lies somewhere inside."""
-    if top.is_dir() and all(path.is_dir() for path in top.rglob("*")):
-        shutil.rmtree(top)
+def _kubelets_folders() -> list[Path]:
+    """The folder of a kubelet that keeps its data elsewhere, as ours does; never that of another."""
+    ours = KUBELET.is_dir() and all(entry == PLUGINS for entry in KUBELET.iterdir())
+    return [KUBELET] if ours else []
+
+
+def _only_folders(top: Path) -> bool:
+    """Whether `top` is there and no file lies anywhere in it."""
+    return top.is_dir() and all(path.is_dir() for path in top.rglob("*"))
