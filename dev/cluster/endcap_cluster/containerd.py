@@ -96,10 +96,6 @@ def load(plan: Containerd, archive: Path) -> None:
         raise ClusterError(f"containerd could not import {archive}: {done.stderr.strip()}")
 
 
-def images(plan: Containerd) -> list[str]:
-    return _ctr(plan, "--namespace", NAMESPACE, "images", "list", "--quiet").stdout.split()
-
-
 def shims(plan: Containerd) -> list[int]:
     """The pids of the shims of this containerd, also when it is dead itself."""
     return [pid for pid, arguments in _commands() if _is_shim(arguments, str(plan.address))]
