@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from graphs import CONTRACTS, Graph, write_catalogue
+from graphs import CONTRACTS, ITEMS, Graph, write_catalogue
 from prometheus_client import CollectorRegistry
 from upstreams import Upstream
 
@@ -118,12 +118,13 @@ class Shop:
     """Models by name; each answers well until it is told otherwise."""
 
     work: Path
+    items: list[dict[str, Any]] = field(default_factory=lambda: ITEMS)
     models: dict[str, Upstream] = field(default_factory=dict)
     _engines: list[Engine] = field(default_factory=list)
     _digest: str = ""
 
     async def __aenter__(self) -> Self:
-        self._digest = write_catalogue(self.work / "models/catalogue/1.parquet")
+        self._digest = write_catalogue(self.work / "models/catalogue/1.parquet", self.items)
         for name, answer in ANSWERS.items():
             contract = {way: [Column(**c) for c in columns] for way, columns in CONTRACTS[name].items()}
             upstream = Upstream(contract["inputs"], contract["outputs"], answer, label=f"{name}@4")
@@ -143,13 +144,13 @@ class Shop:
             made = made.model(name, upstream.contract.url)
         return made
 
-    def basket(self) -> Graph:
+    def basket(self, timeout: str = "2s") -> Graph:
         """Two recalls with reasons, not yet ranked."""
         reason = "Bought together with {because} in {baskets} baskets"
         return (
             self.graph()
-            .recall("together", "item-cooccurrence", timeout="100ms", reason=reason)
-            .recall("buy-again", "buy-it-again", timeout="100ms", reason="You bought it {times} times")
+            .recall("together", "item-cooccurrence", timeout=timeout, reason=reason)
+            .recall("buy-again", "buy-it-again", timeout=timeout, reason="You bought it {times} times")
         )
 
     def engine(self, graph: Graph) -> Engine:

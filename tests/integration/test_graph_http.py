@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -238,8 +239,6 @@ async def test_an_unknown_query_parameter_is_refused(engine: Engine, query: str)
 
 
 async def test_more_requests_than_allowed_are_told_to_come_back(shop: Shop) -> None:
-    import asyncio
-
     shop.models["buy-it-again"].behaviour, shop.models["buy-it-again"].delay = "slow", 0.3
     engine = shop.engine(
         shop.graph().recall("again", "buy-it-again").select().with_(limits={"concurrency": 2})

@@ -15,7 +15,7 @@ T = TypeVar("T")
 _WATCH_AFTER_SECONDS = 0.01
 
 
-class Left(Exception):  # noqa: N818 (an event, not an error of ours)
+class Left(Exception):
     """The client closed the connection before it had its answer."""
 
 

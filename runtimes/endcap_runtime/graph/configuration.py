@@ -39,9 +39,12 @@ class _Retry:
     pause: float = _FIRST_PAUSE
     at: float = float("inf")
 
+    def again(self) -> _Retry:
+        """The state of the next attempt."""
+        return _Retry(min(self.pause * 2, _LONGEST_PAUSE))
+
     def later(self) -> None:
         self.at = monotonic() + self.pause
-        self.pause = min(self.pause * 2, _LONGEST_PAUSE)
 
 
 class Configuration:
@@ -61,10 +64,9 @@ class Configuration:
         try:
             while True:
                 now = self._signature()
-                if now != seen:
-                    self._retry = _Retry()
-                if now != seen or monotonic() >= self._retry.at:
-                    seen, self._retry.at = now, float("inf")
+                if now is not None and (now != seen or monotonic() >= self._retry.at):
+                    self._retry = self._retry.again() if now == seen else _Retry()
+                    seen = now
                     if taking is not None:
                         taking.cancel()
                     taking = asyncio.create_task(self._take())
@@ -85,15 +87,20 @@ class Configuration:
 
     async def _take(self) -> None:
         try:
+            await self._take_wanted()
+        except Exception:
+            # A fault of ours must not end the watch: the next revision may be the remedy.
+            log.exception("The configuration could not be taken")
+
+    async def _take_wanted(self) -> None:
+        try:
             self._accept(await self._loaded(WANTED))
             self._serving.rejected = None
         except Refused as refused:
-            self._refuse(refused)
+            self._serving.rejected = refused.rejected
+            self._log("Revision refused", refused)
             if self._serving.served is None:
                 await self._start_with_last_good()
-        except Exception:
-            # A fault of ours must not end the watch: the next revision may be the remedy.
-            log.exception("The configuration could not be read")
 
     async def _loaded(self, name: str) -> Served:
         text = await asyncio.to_thread((self._directory / name).read_bytes)
@@ -108,19 +115,18 @@ class Configuration:
             gc.freeze()  # the catalogue lives as long as the process: no collection needs to walk it
         log.info("Serving", extra={"revision": served.pipeline.revision})
 
-    def _refuse(self, refused: Refused) -> None:
-        rejected = refused.rejected
-        self._serving.rejected = rejected
-        log.error("Revision refused", extra=rejected._asdict())
-        if refused.passing:
-            self._retry.later()
-
     async def _start_with_last_good(self) -> None:
         if not (self._directory / LAST_GOOD).exists():
             return
         try:
             self._accept(await self._loaded(LAST_GOOD))
         except Refused as refused:
-            log.error("The last good revision is refused too", extra=refused.rejected._asdict())  # noqa: TRY400
-            if refused.passing:
-                self._retry.later()
+            self._log("The last good revision is refused too", refused)
+
+    def _log(self, event: str, refused: Refused) -> None:
+        """Says why, and when the cause may pass, sees to it that it is tried again."""
+        rejected = refused.rejected
+        told = {"revision": rejected.revision, "reason": rejected.reason, "detail": rejected.message}
+        log.error(event, extra=told)
+        if refused.passing:
+            self._retry.later()

@@ -10,11 +10,11 @@ from endcap_runtime.graph.upstream.failures import Kind as UpstreamKind
 Kind = UpstreamKind | Literal["expression", "unavailable", "empty"]
 
 
-class InvalidSpec(Exception):  # noqa: N818 (reads as the reason that the status shows)
+class InvalidSpec(Exception):
     """The graph cannot run as it is written; the message names the field and the remedy."""
 
 
-class StepFailed(Exception):  # noqa: N818 (a fact about a step)
+class StepFailed(Exception):
     """A step has no result for this request; what that means is the step's onError."""
 
     def __init__(self, step: str, kind: Kind, reason: str) -> None:
@@ -24,7 +24,7 @@ class StepFailed(Exception):  # noqa: N818 (a fact about a step)
         self.reason = reason
 
 
-class NoAnswer(Exception):  # noqa: N818
+class NoAnswer(Exception):
     """Neither the steps nor a fallback could answer; `failures` are (step, reason), first cause first."""
 
     def __init__(self, failures: list[tuple[str, str]]) -> None:

@@ -22,7 +22,7 @@ from endcap_runtime.graph.serving import Rejected, Served
 from endcap_runtime.graph.upstream import Models
 
 
-class Refused(Exception):  # noqa: N818 (a verdict on a revision)
+class Refused(Exception):
     """The revision cannot be served; `passing` says whether trying again may help."""
 
     def __init__(self, rejected: Rejected, *, passing: bool) -> None:

@@ -61,6 +61,8 @@ def readable(value: Any) -> str:
     if isinstance(value, float) and not value.is_integer():
         shown = f"{value:,.2f}" if abs(value) >= 1 else f"{value:.2g}"
         return shown.rstrip("0").rstrip(".") if "e" not in shown else shown
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
         return f"{int(value):,}"
     return str(value)

@@ -21,7 +21,7 @@ _INT64 = range(-(2**63), 2**63)
 EMPTY: Mapping[str, object] = {"string": "", "product": "", "integer": 0, "number": 0.0, "boolean": False}
 
 
-class Fault(Exception):  # noqa: N818 (one of possibly many in a request)
+class Fault(Exception):
     """A value does not fit its field; `at` is where in the field, e.g. `[2]`."""
 
     def __init__(self, message: str, at: str = "") -> None:
