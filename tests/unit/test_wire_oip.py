@@ -188,6 +188,19 @@ def test_sizes_that_lie_are_refused(head, raw):
         oip.parse_request(body, length)
 
 
+def test_a_count_of_texts_beyond_the_bytes_allocates_nothing():
+    padding = 2_000_000
+    few = {"name": "x", "datatype": "BYTES", "shape": [padding], "parameters": {"binary_data_size": 4}}
+    rest = {"name": "y", "datatype": "INT8", "shape": [padding], "parameters": {"binary_data_size": padding}}
+    body, length = body_of({"inputs": [few, rest]}, b"\0" * (padding + 4))
+    tracemalloc.start()
+    with pytest.raises(Malformed):
+        oip.parse_request(body, length)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
 @pytest.mark.parametrize("header", [b"-1", b"0", b"11", b"1e1", b"9" * 30, b"", b" 5", "٣".encode()])
 def test_a_head_length_outside_the_body_is_refused(header):
     with pytest.raises(Malformed):

@@ -37,13 +37,11 @@ class Tensor(NamedTuple):
 
 
 def shape_of(value: Any, most: int) -> tuple[int, ...]:
-    """A shape whose elements could fit into `most` bytes; raises Malformed otherwise."""
+    """A shape, none of whose sizes is beyond `most`; raises Malformed otherwise."""
     if type(value) is not list or not 1 <= len(value) <= MOST_DIMENSIONS:
         raise Malformed(f"A shape must be an array of 1 to {MOST_DIMENSIONS} sizes.")
     if not all(type(size) is int and 0 <= size <= most for size in value):
         raise Malformed("A shape holds a size that is negative, not an integer or larger than the message.")
-    if math.prod(value) > most:
-        raise Malformed("A shape has more elements than the message could hold.")
     return tuple(value)
 
 
