@@ -34,7 +34,7 @@ _TYPES = {
 }
 
 
-class InvalidSpec(ValueError):  # noqa: N818 - errors are named by their remedy
+class InvalidSpec(ValueError):
     """A manifest that nobody can act on; `problems` says what its author must change."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
