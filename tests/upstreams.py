@@ -120,8 +120,14 @@ class Upstream:
         return len(self._writers)
 
     async def listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, reuse_port=True)
         self._port = self._server.sockets[0].getsockname()[1]
+
+    async def share_port_of(self, other: Upstream) -> None:
+        """Stand beside `other` as a second replica behind one address; the kernel deals the connections out."""
+        await self.refuse()
+        self._port = other._port
+        await self.listen()
 
     async def refuse(self) -> None:
         """Close what is open and listen no more."""

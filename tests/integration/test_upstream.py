@@ -5,15 +5,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
+import uvloop
 from upstreams import FAILURES, Behaviour, Upstream
 
 from endcap_api.v1alpha1.values import Column
 from endcap_runtime.graph.upstream import Call, Models, Prediction, UpstreamFailed
+
+# The hook that replaces the fixture is for a whole run, and would put every other test on both loops as well.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Overriding the .event_loop_policy. fixture:DeprecationWarning"
+)
 
 
 def column(name: str, kind: str, items: str | None = None) -> Column:
@@ -43,6 +51,12 @@ def recaller() -> Upstream:
         }
 
     return Upstream(inputs, outputs, answer, label="cooccurrence@7")
+
+
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """Pods run on uvloop; asyncio's own loop keeps us honest about what is the contract of a transport."""
+    return request.param()
 
 
 @pytest.fixture
@@ -202,6 +216,65 @@ async def test_a_server_that_comes_back_within_the_deadline_costs_no_request(mod
         await asyncio.sleep(0.05)
         await upstream.listen()
         assert (await asked).model == "upstream@1"
+
+
+async def test_of_two_replicas_one_may_die_under_load_without_a_failed_call(models: Models) -> None:
+    async with ranker() as first, ranker() as second:
+        await second.share_port_of(first)
+        for upstream in (first, second):
+            upstream.behaviour, upstream.delay = "slow", 0.002
+        model = models.model("m", first.contract)
+
+        async def client(number: int) -> None:
+            for turn in range(40):
+                prediction = await model.predict(rows_of(1, number), 1, call())
+                assert prediction.columns["score"].tolist() == [2.0 * number]
+                if number == 0 and turn == 20:
+                    await second.refuse()
+
+        await asyncio.gather(*(client(number) for number in range(8)))
+        assert first.calls
+        assert second.calls
+
+
+async def test_a_dial_that_nobody_takes_is_a_timeout_within_the_deadline(models: Models) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        held = [socket.socket() for _ in range(4)]
+        for each in held:
+            each.settimeout(0)
+            with suppress(BlockingIOError):
+                each.connect(("127.0.0.1", port))
+        contract = ranker().contract.model_copy(update={"url": f"http://127.0.0.1:{port}"})
+        start = asyncio.get_running_loop().time()
+        with pytest.raises(UpstreamFailed, match="in time") as failed:
+            await models.model("m", contract).predict(rows_of(1), 1, call(0.25))
+        assert failed.value.kind == "timeout"
+        assert asyncio.get_running_loop().time() - start < 0.35
+        for each in held:
+            each.close()
+
+
+async def test_a_deadline_that_has_passed_asks_nobody(models: Models) -> None:
+    async with ranker() as upstream:
+        with pytest.raises(UpstreamFailed) as failed:
+            await ask(models, upstream, -0.001)
+        assert failed.value.kind == "timeout"
+        assert upstream.calls == []
+
+
+async def test_when_a_server_falls_silent_its_idle_connections_are_given_up(models: Models) -> None:
+    async with ranker() as upstream:
+        upstream.behaviour, upstream.delay = "slow", 0.02
+        contract = upstream.contract
+        await asyncio.gather(
+            *(models.model(f"m{n}", contract).predict(rows_of(1), 1, call()) for n in range(4))
+        )
+        assert models.connections == 4
+        upstream.behaviour = "hangs"
+        with pytest.raises(UpstreamFailed, match="in time"):
+            await ask(models, upstream, 0.05)
+        await settled(lambda: models.connections == 0)
 
 
 async def test_connections_that_died_while_idle_cost_no_request(models: Models) -> None:

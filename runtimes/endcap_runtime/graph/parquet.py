@@ -19,7 +19,7 @@ MAX_ROWS = 5_000_000
 MAX_BYTES = 2 << 30
 
 
-class CatalogueInvalid(Exception):  # noqa: N818 (reads as the reason that the status shows)
+class CatalogueInvalid(Exception):
     """The file is not the catalogue that the resource declares; the message names the column and the remedy."""
 
 

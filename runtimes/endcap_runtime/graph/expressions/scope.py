@@ -18,11 +18,11 @@ CANDIDATE = "candidate."
 ZEROS: dict[str, Any] = {"int": 0, "double": 0.0, "bool": False, "string": ""}
 
 
-class ExpressionFailed(Exception):  # noqa: N818 (a fact about the request, as StepFailed)
+class ExpressionFailed(Exception):
     """The expression has no value for this request, e.g. a division by zero; the message says why."""
 
 
-class Unavailable(Exception):  # noqa: N818 (likewise)
+class Unavailable(Exception):
     """The expression reads a step that did not answer; the reader's own onError applies."""
 
     def __init__(self, step: str) -> None:

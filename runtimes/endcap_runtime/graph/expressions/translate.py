@@ -65,7 +65,7 @@ _LOGIC: dict[str, Operation] = {
 }
 
 
-class NotVectorised(Exception):  # noqa: N818 (not an error: the library evaluates that part instead)
+class NotVectorised(Exception):
     """There is no form of this part over columns."""
 
 

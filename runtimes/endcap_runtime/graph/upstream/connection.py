@@ -24,7 +24,7 @@ class Response(NamedTuple):
     body: bytes
 
 
-class Lost(Exception):  # noqa: N818 (a fact, which the exchange judges)
+class Lost(Exception):
     """The connection ended before the response did.
 
     stale: it had served before, and nothing of this response had come: the server closed it while it was idle.
@@ -35,11 +35,11 @@ class Lost(Exception):  # noqa: N818 (a fact, which the exchange judges)
         self.stale = stale
 
 
-class Garbled(Exception):  # noqa: N818
+class Garbled(Exception):
     """What came is not HTTP/1.1."""
 
 
-class TooLarge(Exception):  # noqa: N818
+class TooLarge(Exception):
     """The response is larger than a caller should hold in memory."""
 
 
@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._in_body = False
         self._body: list[bytes] = []
         self.used = False  # whether it has served an exchange: then the server may have closed it meanwhile
+        self.answered_at = 0.0  # by the clock of the loop
         self.retired = False  # whether it has reached its age: then it serves no other exchange
 
     async def exchange(self, request: bytes, deadline: float) -> Response:
@@ -143,6 +144,7 @@ class Connection(asyncio.Protocol):
         if waiter is None or waiter.done():
             self.abort()  # a second answer to one request
             return
+        self.answered_at = self._loop.time()
         waiter.set_result(response)
         if not self._parser.should_keep_alive():
             self.abort()

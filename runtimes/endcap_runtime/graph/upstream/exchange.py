@@ -22,6 +22,8 @@ _MOST_RESETS = 3
 # somebody is.
 _NOBODY = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+# A dial within a cluster takes less than a millisecond; one that hangs goes to a dead address, and the next may not.
+_DIAL_SECONDS = 0.1
 
 Compose = Callable[[int], bytes]  # a request, given what is left of its deadline in whole milliseconds
 
@@ -59,6 +61,9 @@ async def _exchanged(pool: Pool, connection: Connection, compose: Compose, deadl
         raise TimeoutError
     try:
         response = await connection.exchange(compose(left), deadline)
+    except TimeoutError:
+        pool.suspect(before=deadline - left / 1000)
+        raise
     except BaseException:
         connection.abort()  # cancelled just when the answer had come: nobody else would close it
         raise
@@ -69,18 +74,18 @@ async def _exchanged(pool: Pool, connection: Connection, compose: Compose, deadl
 async def _dialled(pool: Pool, deadline: float) -> Connection:
     """A new connection, dialled until somebody takes the call."""
     refused, pause = False, _FIRST_PAUSE
-    try:
-        async with asyncio.timeout_at(deadline):
-            while True:
-                try:
-                    return await pool.dial()
-                except OSError:
-                    refused = True
-                if pool.refusals >= _NOBODY:
-                    break
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (no secret)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-    except TimeoutError:
-        if not refused:
-            raise
-    raise UpstreamFailed("refused", "refused the connection")
+    while (left := deadline - asyncio.get_running_loop().time()) > 0:
+        try:
+            async with asyncio.timeout(min(left, _DIAL_SECONDS)):
+                return await pool.dial()
+        except TimeoutError:
+            continue
+        except OSError:
+            refused = True
+        if pool.refusals >= _NOBODY:
+            break
+        await asyncio.sleep(min(left, pause * random.uniform(0.5, 1.0)))  # noqa: S311 (no secret)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    if refused:
+        raise UpstreamFailed("refused", "refused the connection")
+    raise TimeoutError

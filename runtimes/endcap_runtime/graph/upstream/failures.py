@@ -8,7 +8,7 @@ from typing import Literal
 Kind = Literal["refused", "timeout", "reset", "status", "malformed", "too_large"]
 
 
-class UpstreamFailed(Exception):  # noqa: N818 (a fact about a step, as StepFailed)
+class UpstreamFailed(Exception):
     """A model did not answer as its contract says. The message never carries an address or a body."""
 
     def __init__(self, kind: Kind, message: str, status: int | None = None) -> None:

@@ -75,6 +75,11 @@ class Pool:
         else:
             connection.abort()
 
+    def suspect(self, before: float) -> None:
+        """A server did not answer in time: idle connections that have not answered since `before` may be as dead."""
+        for connection in [each for each in self._idle if each.answered_at < before]:
+            connection.abort()
+
     def close(self) -> None:
         """Close every connection, for good; exchanges in flight fail."""
         self._closed = True
