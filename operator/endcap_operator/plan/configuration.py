@@ -36,11 +36,15 @@ def _read(text: str | None) -> GraphConfig | None:
 
 def next_data(wanted: GraphConfig, data: Mapping[str, str], pods: Sequence[Pod]) -> dict[str, str]:
     """The data of the ConfigMap that makes a configuration wanted."""
-    current = _read(data.get(WANTED))
-    replaced = current is not None and current.revision != wanted.revision
-    confirmed = current is not None and all_confirm(current.revision, pods)
-    good = data.get(WANTED) if replaced and confirmed else data.get(LAST_GOOD)
-    return {WANTED: text_of(wanted), **({LAST_GOOD: good} if good else {})}
+    text, good = text_of(wanted), data.get(LAST_GOOD)
+    if data.get(WANTED) != text and _is_confirmed(data.get(WANTED), pods, other_than=wanted.revision):
+        good = data[WANTED]
+    return {WANTED: text, **({LAST_GOOD: good} if good else {})}
+
+
+def _is_confirmed(text: str | None, pods: Sequence[Pod], other_than: str) -> bool:
+    config = _read(text)
+    return config is not None and config.revision != other_than and all_confirm(config.revision, pods)
 
 
 def all_confirm(revision: str, pods: Sequence[Pod]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from endcap_api.graph_checks import check_graph, cluster_problems, missing_models
 from endcap_api.runtime_config import GraphConfig, ModelContract
@@ -66,14 +67,21 @@ def obstacle(
 ) -> Failure | None:
     """Why a graph cannot be served as it is written; what the author must change comes before what is missing."""
     contracts = _contracts(identity, models)
-    problems = [*check_graph(spec, contracts), *cluster_problems(spec)]
-    if problems:
-        return Failure("InvalidSpec", "; ".join(map(str, problems)))
-    missing = missing_models(spec, contracts)
-    if missing:
+    config = GraphConfig(name=identity.name, namespace=identity.namespace, spec=spec, models=contracts)
+    if problems := _problems(config.model_dump_json(by_alias=True, exclude_none=True)):
+        return Failure("InvalidSpec", problems)
+    if missing := missing_models(spec, contracts):
         names = ", ".join(missing)
         return Failure("ModelNotFound", f"Namespace {identity.namespace} has no ModelDeployment {names}")
     return None
+
+
+@lru_cache(maxsize=4096)
+def _problems(config: str) -> str:
+    """Remembered by what it is about, since a graph is looked at far more often than it changes."""
+    graph = GraphConfig.model_validate_json(config)
+    problems = [*check_graph(graph.spec, graph.models), *cluster_problems(graph.spec)]
+    return "; ".join(map(str, problems))
 
 
 def _contracts(identity: Identity, models: Mapping[str, Referenced]) -> dict[str, ModelContract]:
