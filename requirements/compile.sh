@@ -11,7 +11,7 @@ compile() {
     --python-platform x86_64-manylinux_2_28 --output-file "requirements/$target.txt" "$@"
 }
 extras() { printf -- '--extra %s ' "$@"; }
-compile dev pyproject.toml requirements/dev.in $(extras operator runtime sklearn lightgbm examples) "$@"
+compile dev pyproject.toml requirements/dev.in $(extras operator runtime sklearn lightgbm cli examples) "$@"
 pinned="--constraint requirements/dev.txt"
 compile operator pyproject.toml $pinned $(extras operator)
 compile runtime-python pyproject.toml $pinned $(extras runtime)
