@@ -271,6 +271,7 @@ async def test_when_a_server_falls_silent_its_idle_connections_are_given_up(mode
             *(models.model(f"m{n}", contract).predict(rows_of(1), 1, call()) for n in range(4))
         )
         assert models.connections == 4
+        await asyncio.sleep(0.01)
         upstream.behaviour = "hangs"
         with pytest.raises(UpstreamFailed, match="in time"):
             await ask(models, upstream, 0.05)
