@@ -31,7 +31,7 @@ cluster-down: $(INSTALLED) ## Stop it and leave nothing behind
 	$(BIN)/python -m endcap_cluster down --cluster=$(CLUSTER)
 
 images: $(INSTALLED) ## Build every image and load it into the cluster
-	$(BIN)/python -m endcap_cluster images
+	$(BIN)/python -m endcap_cluster load
 
 ##@ Proof
 check: $(INSTALLED) ## ruff, mypy strict, import-linter: seconds

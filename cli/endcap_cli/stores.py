@@ -132,10 +132,15 @@ class S3Store:
         )
         return cls(endpoint, client)
 
+    def make_bucket(self, bucket: str) -> None:
+        """Create a bucket unless it is there."""
+        client: Any = self.client
+        if bucket not in {known["Name"] for known in client.list_buckets()["Buckets"]}:
+            self._call("create_bucket", Bucket=bucket)
+
     def put_new(self, bucket: str, key: str, file: Path, sha256: str) -> bool:
-        if self._exists(
-            bucket, key
-        ):  # some servers hold files that they do not count for the condition below
+        # Some servers hold files that they do not count for the condition below.
+        if self._exists(bucket, key):
             return False
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         with file.open("rb") as body:

@@ -96,6 +96,13 @@ def load(plan: Containerd, archive: Path) -> None:
         raise ClusterError(f"containerd could not import {archive}: {done.stderr.strip()}")
 
 
+def tag(plan: Containerd, name: str, other: str) -> None:
+    """Give an imported image another name."""
+    done = _ctr(plan, "--namespace", NAMESPACE, "images", "tag", "--force", name, other)
+    if done.returncode:
+        raise ClusterError(f"containerd could not call {name} {other}: {done.stderr.strip()}")
+
+
 def shims(plan: Containerd) -> list[int]:
     """The pids of the shims of this containerd, also when it is dead itself."""
     return [pid for pid, arguments in _commands() if _is_shim(arguments, str(plan.address))]

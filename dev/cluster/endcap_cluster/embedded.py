@@ -88,6 +88,8 @@ def load(image: images.Image) -> None:
         known: dict[str, str] = json.loads(loaded.read_text()) if loaded.exists() else {}
         if known.get(image.full_name) != archive.name:
             containerd.load(components.runtime(FULL), archive)
+            fixed = f"{images.REGISTRY}/{images.fixed_name(image)}"
+            containerd.tag(components.runtime(FULL), image.full_name, fixed)
             loaded.write_text(json.dumps({**known, image.full_name: archive.name}))
 
 

@@ -60,6 +60,11 @@ def find(names: Sequence[str]) -> list[Image]:
     return [known[name] for name in wanted]
 
 
+def fixed_name(image: Image) -> str:
+    """The image's name with a tag for its present inputs: a pod that names it restarts when they change."""
+    return f"{image.name.rpartition(':')[0]}:{_fingerprint(image)}"
+
+
 def archive(image: Image) -> Path:
     """Where the archive of the image's present inputs lies, or will lie."""
     return IMAGES / f"{_file_stem(image)}-{_fingerprint(image)}.tar"

@@ -65,7 +65,9 @@ def build(image: images.Image) -> str:
 
 
 def load(image: images.Image) -> None:
-    _run("kind", "load", "docker-image", build(image), f"--name={NAME}")
+    built, fixed = build(image), images.fixed_name(image)
+    _run("docker", "tag", built, fixed)
+    _run("kind", "load", "docker-image", built, fixed, f"--name={NAME}")
 
 
 def _run(*command: str) -> str:

@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -55,13 +56,13 @@ def _run(cluster: str, prefix: str | None) -> int:
 
 def _prepare(cluster: str, prefix: str | None) -> tuple[Path, dict[str, str]]:
     """The cluster with its images, and meanwhile the trained example."""
+    wanted = () if cluster == "current" else images.find([f"endcap/{name}" for name in IMAGES])
     with ThreadPoolExecutor() as pool:
         trained = pool.submit(_trained)
         with phase("cluster"):
-            running = flavour.up(cluster)
-        names = {image: _image(running.flavour, image, prefix) for image in IMAGES}
+            running = flavour.up(cluster, wanted)
         trained.result()
-    return running.kubeconfig, names
+    return running.kubeconfig, _names(wanted, prefix)
 
 
 def _trained() -> None:
@@ -69,18 +70,15 @@ def _trained() -> None:
         artefacts.train()
 
 
-def _image(flavour_name: str, image: str, prefix: str | None) -> str:
-    """The name of an image that the cluster has, or can pull."""
-    if flavour_name == "current":
-        if prefix is None:
-            raise ClusterError(
-                "with --cluster=current give --prefix: where you pushed the images, e.g. registry/endcap"
-            )
-        return f"{prefix}/{image}"
-    (found,) = images.find([f"endcap/{image}"])
-    with phase(f"image {found.name}"):
-        flavour.load(found)
-    return found.name
+def _names(built: Sequence[images.Image], prefix: str | None) -> dict[str, str]:
+    """The names of the images that the cluster has, or can pull."""
+    if built:
+        return dict(zip(IMAGES, map(images.fixed_name, built), strict=True))
+    if prefix is None:
+        raise ClusterError(
+            "--cluster=current needs --prefix: where you pushed the images, e.g. registry/endcap"
+        )
+    return {name: f"{prefix}/{name}" for name in IMAGES}
 
 
 def _show(kubeconfig: Path, answer: dict[str, object]) -> Path:

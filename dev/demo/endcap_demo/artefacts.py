@@ -30,15 +30,9 @@ def push(kubeconfig: Path) -> s3.Store:
     known = s3.read(kubeconfig)
     with forwarded(kubeconfig, s3.NAMESPACE, "s3", s3.PORT) as address:
         store = S3Store.at(f"http://{address}", known.access_key, known.secret_key)
-        _make_bucket(store)
+        store.make_bucket(BUCKET)
         for file in sorted((EXAMPLE / "store" / BUCKET).rglob("*")):
             if file.is_file():
                 key = file.relative_to(EXAMPLE / "store").as_posix()
                 model_store.push(file, f"s3://{key}", store)
     return known
-
-
-def _make_bucket(store: S3Store) -> None:
-    present = {bucket["Name"] for bucket in store.client.list_buckets()["Buckets"]}
-    if BUCKET not in present:
-        store.client.create_bucket(Bucket=BUCKET)
