@@ -41,6 +41,7 @@ Behaviour = Literal[
     "nan",
     "ragged",  # arrays of one row differ in length
     "huge",  # announces 100 MB, and sends them
+    "huge_announced",  # announces 100 MB, and sends nothing
     "huge_chunked",  # sends 100 MB without announcing them
     "endless_header",
     "closes_after",  # answers well, and closes
@@ -65,6 +66,7 @@ FAILURES: dict[Behaviour, str] = {
     "wrong_type": "malformed",
     "nan": "malformed",
     "huge": "too_large",
+    "huge_announced": "too_large",
     "huge_chunked": "too_large",
     "endless_header": "too_large",
 }
@@ -202,6 +204,8 @@ class Upstream:
             return [b"220 smtp.example ESMTP ready\r\n"]
         if how == "endless_header":
             return (b"HTTP/1.1 200 OK\r\nx-a: " if n == 0 else b"a" * 65_536 for n in range(1_600))
+        if how == "huge_announced":
+            return [_head(200, {}, 100_000_000)]
         if how == "huge":
             return (_head(200, {}, 100_000_000) if n == 0 else b"0" * 1_000_000 for n in range(101))
         if how == "huge_chunked":

@@ -124,6 +124,28 @@ def test_a_recall_step_that_did_not_answer_leaves_zeros_for_every_candidate() ->
     ]
 
 
+def test_a_product_that_a_recall_step_names_is_read_by_its_display_name() -> None:
+    given = scope()
+    because = Recalled(
+        "together", 0, np.arange(3, dtype=np.int32), {"because": np.array([2, -1, 0], np.int32)}
+    )
+    reasons = Scope(given.values, given.catalogue, Candidates.merge([because]))
+    assert value("candidate.together.because", reasons) == ["Milk", "", "Paper plates"]
+    assert value("candidate.together.because in ['Milk', '']", reasons) == [True, True, False]
+
+
+def test_what_is_kept_for_one_catalogue_is_not_taken_for_another() -> None:
+    expression = compile_expression("candidate.category.startsWith('d')", ENVIRONMENT)
+    given = scope()
+    columns = {**COLUMNS, "category": Words.of(["dairy", "party", "dairy"])}
+    other = Scope(given.values, Catalogue(columns, "id", "name"), given.candidates)
+    assert [expression(each).tolist() for each in (given, other, given)] == [
+        [False, False, True],
+        [True, False, True],
+        [False, False, True],
+    ]
+
+
 @pytest.mark.parametrize(
     "source", ["candidate.category == intent.name", "intent.name", "true || intent.name == 'party'"]
 )

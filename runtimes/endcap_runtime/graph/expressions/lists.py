@@ -29,10 +29,8 @@ def member(equal: Callable[[Any, Any], Vector], element: Vector, container: Vect
 
 def _in_list(element: Any, values: list[Any]) -> Mask:
     if isinstance(element, Words):
-        codes = element.vocabulary.codes(values)
-        return _among(element.codes, codes[codes >= 0])
-    members = np.array(values, dtype=element.dtype)
-    return _among(element, members[np.equal(members, members)])  # NaN equals nothing, not even itself
+        return _among(element.codes, element.vocabulary.codes(values))
+    return _among(element, np.array(values, dtype=element.dtype))
 
 
 def _among(values: NDArray[Any], members: NDArray[Any]) -> Mask:

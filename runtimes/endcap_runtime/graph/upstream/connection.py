@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         try:
             return await waiter
         except BaseException:
-            self.abort()
+            self.abort()  # also when it is cancelled just after the answer came: nobody puts it back
             raise
         finally:
             timer.cancel()

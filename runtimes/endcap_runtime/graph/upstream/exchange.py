@@ -64,9 +64,6 @@ async def _exchanged(pool: Pool, connection: Connection, compose: Compose, deadl
     except TimeoutError:
         pool.suspect(before=deadline - left / 1000)
         raise
-    except BaseException:
-        connection.abort()  # cancelled just when the answer had come: nobody else would close it
-        raise
     pool.put_back(connection)
     return response
 
