@@ -46,7 +46,13 @@ class Client:
             context.load_cert_chain(pair.name)
         self.server: str = cluster["server"]
         self.authority: str = cluster["certificate-authority-data"]
+        self._context = context
         self._http = httpx.Client(base_url=self.server, verify=context, timeout=30)
+
+    def many(self, connections: int) -> httpx.AsyncClient:
+        """For requests side by side."""
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        return httpx.AsyncClient(base_url=self.server, verify=self._context, timeout=60, limits=limits)
 
     def close(self) -> None:
         self._http.close()
