@@ -7,7 +7,7 @@ Nothing that a model thinks in leaves through here: no vector, no key, no hash.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import Counter
@@ -15,12 +15,12 @@ from prometheus_client import Counter
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.values import Column, RequestField
 from endcap_runtime.graph.candidates import Candidates
-from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.explain import explanation, rules
 from endcap_runtime.graph.fallback import FALLBACK
+from endcap_runtime.graph.items import Items
 from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.query import Query
-from endcap_runtime.graph.reasons import Reason, compile_reason, fixed
+from endcap_runtime.graph.reasons import Reason, Words, compile_reason, fixed
 
 # The one request field that says whom the answer is for; it comes back so that an answer can be read alone.
 WHO = "customer"
@@ -39,15 +39,19 @@ class Origin:
 class AnswerForm:
     """How one graph answers.
 
-    origins: by bit. steps: names in declared order. said: for each model step, its output names by dotted name.
+    origins: by bit. names: of the catalogue, by row. steps: names in declared order. said: for each model step, its
+    output names by dotted name. who: whether the request says for whom it is. rules: what each step does.
+    combinations: names of sources by their bits, as they come up.
     """
 
     origins: Sequence[Origin]
+    names: Sequence[str]
     steps: Sequence[str]
     said: Mapping[str, Mapping[str, str]]
     who: bool
     degraded: Mapping[str, Counter]
     rules: Mapping[str, str]
+    combinations: dict[int, list[str]] = field(default_factory=dict)
 
     def body(self, query: Query, took_ms: float) -> dict[str, Any]:
         """The answer to a query that has its final candidates, as JSON-ready values."""
@@ -55,7 +59,7 @@ class AnswerForm:
         if self.who:
             body[WHO] = query.values[f"request.{WHO}"]
         body |= self._said(query)
-        body["recommendations"] = list(self._recommendations(query.candidates, query.catalogue))
+        body["recommendations"] = list(self._recommendations(query.candidates))
         body["served_by"] = self.served_by(query)
         body["degraded"] = self._degraded(query)
         body["took_ms"] = round(took_ms, 1)
@@ -70,22 +74,25 @@ class AnswerForm:
             if said:
                 yield step, said
 
-    def _recommendations(
-        self, candidates: Candidates | None, catalogue: Catalogue
-    ) -> Iterator[dict[str, Any]]:
+    def _recommendations(self, candidates: Candidates | None) -> Iterator[dict[str, Any]]:
         if not candidates:
             return
-        names, best, sources = catalogue.names(candidates.rows), candidates.best_source(), candidates.sources
-        for place, name in enumerate(names):
+        words = Words(candidates, self.names)
+        best, sources = candidates.best_source().tolist(), candidates.sources.tolist()
+        for place, row in enumerate(candidates.rows.tolist()):
             yield {
                 "position": place + 1,
-                "product": name,
-                "reason": self.origins[best[place]].reason(candidates, place, catalogue),
-                "sources": self._sources(int(sources[place])),
+                "product": self.names[row],
+                "reason": self.origins[best[place]].reason(words, place),
+                "sources": self._sources(sources[place]),
             }
 
     def _sources(self, bits: int) -> list[str]:
-        return [origin.name for bit, origin in enumerate(self.origins) if bits >> bit & 1]
+        names = self.combinations.get(bits)
+        if names is None:
+            names = [origin.name for bit, origin in enumerate(self.origins) if bits >> bit & 1]
+            self.combinations[bits] = names
+        return names
 
     def served_by(self, query: Query) -> dict[str, str]:
         """The model and version behind each step that called one."""
@@ -108,11 +115,12 @@ def short(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def answer_form(config: GraphConfig, metrics: GraphMetrics) -> AnswerForm:
+def answer_form(config: GraphConfig, metrics: GraphMetrics, items: Items) -> AnswerForm:
     spec = config.spec
     steps = (*(step.name for step in spec.steps), FALLBACK)
     return AnswerForm(
         origins=tuple(_origins(config)),
+        names=items.names,
         steps=steps,
         said={
             step.name: _outputs(config, step.identifier, step.model.model)

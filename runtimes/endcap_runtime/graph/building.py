@@ -13,7 +13,6 @@ from endcap_api.v1alpha1.steps import Step as StepSpec
 from endcap_api.v1alpha1.values import Column
 from endcap_api.wiring import environment, item_output, request_environment, written_inputs
 from endcap_runtime.graph.catalogue import Catalogue
-from endcap_runtime.graph.expressions import compile_expression
 from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.fallback import FALLBACK, CatalogueRung, Ladder, ModelRung, Rung
 from endcap_runtime.graph.metrics import GraphMetrics
@@ -21,6 +20,7 @@ from endcap_runtime.graph.query import Step
 from endcap_runtime.graph.reads import Forming, columns_read
 from endcap_runtime.graph.reasons import placeholders
 from endcap_runtime.graph.steps.calls import CalledModel
+from endcap_runtime.graph.steps.expression import compiled
 from endcap_runtime.graph.steps.filter import FilterStep
 from endcap_runtime.graph.steps.inputs import Inputs, compile_inputs
 from endcap_runtime.graph.steps.limit import LimitStep
@@ -80,7 +80,7 @@ class Builder:
         spec = self._config.spec.steps[-1]
         if spec.select is None:
             raise InvalidSpec("spec.steps: the last step is a select")
-        count = compile_expression(spec.select.count, self._known(spec))
+        count = compiled(spec.select.count, self._known(spec))
         return SelectStep(spec.name, count, spec.select.backfill, ladder)
 
     def rungs(self) -> Iterator[Rung]:
@@ -100,7 +100,7 @@ class Builder:
         if spec.rank:
             return self._rank(spec, spec.rank)
         if spec.limit:
-            per = compile_expression(spec.limit.per, self._known(spec))
+            per = compiled(spec.limit.per, self._known(spec))
             return Built(spec, LimitStep(spec.name, per, spec.limit.max), per.reads)
         raise InvalidSpec(f"spec.steps: {spec.kind} {spec.name} stands where it cannot")
 
@@ -153,11 +153,11 @@ class Builder:
             return Built(
                 spec, RankByModel(spec.name, self._called(spec.name, rank.model), inputs), inputs.reads
             )
-        by = compile_expression(rank.by or "", self._known(spec))
+        by = compiled(rank.by or "", self._known(spec))
         return Built(spec, RankByExpression(spec.name, by), by.reads)
 
     def _filter(self, spec: StepSpec, rule: Filter) -> FilterStep:
-        expression = compile_expression(rule.keep or rule.drop or "", self._known(spec))
+        expression = compiled(rule.keep or rule.drop or "", self._known(spec))
         return FilterStep(
             spec.name,
             expression,

@@ -136,9 +136,10 @@ def _alone(found: _Found) -> Candidates:
     size = len(found.rows)
     positions = np.full((found.bit + 1, size), ABSENT, dtype=np.int32)
     positions[found.bit] = found.position
+    score: NDArray[np.float64] = 1.0 / (_FUSION + found.position)
     return Candidates(
         found.rows,
-        1.0 / (_FUSION + found.position),
+        score,
         np.full(size, 1 << found.bit, dtype=np.uint64),
         {f"{found.step}.{name}": values for name, values in found.columns.items()},
         positions,

@@ -16,7 +16,9 @@ from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.dag import Node
 from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.fallback import FALLBACK, Ladder
+from endcap_runtime.graph.items import Items
 from endcap_runtime.graph.metrics import GraphMetrics
+from endcap_runtime.graph.query import Step
 from endcap_runtime.graph.reads import Forming
 from endcap_runtime.graph.request import RequestSchema
 from endcap_runtime.graph.steps.merge import MERGE, MergeStep
@@ -67,6 +69,7 @@ def _problems(config: GraphConfig) -> Iterator[str]:
 
 def _pipeline(config: GraphConfig, around: Surroundings) -> Pipeline:
     builder = Builder(config, around)
+    items = Items.of(around.catalogue)
     filters = builder.filters()
     empty = any(rung.empty for rung in config.spec.fallback or ())
     ladder = Ladder(tuple(builder.rungs()), tuple(filters.values()), empty)
@@ -76,38 +79,45 @@ def _pipeline(config: GraphConfig, around: Surroundings) -> Pipeline:
         config=config,
         revision=config.revision,
         catalogue=around.catalogue,
-        request=RequestSchema(config.spec.api.request, around.catalogue),
+        request=RequestSchema(config.spec.api.request, around.catalogue, items),
         nodes=tuple(_nodes(config, built, around.metrics)),
         select=select,
         ladder=ladder,
-        answer=answer_form(config, around.metrics),
+        answer=answer_form(config, around.metrics, items),
         deadline=milliseconds(config.spec.deadline) / 1000,
     )
 
 
 def _nodes(config: GraphConfig, built: Sequence[Built], metrics: GraphMetrics) -> Iterator[Node]:
-    """Steps beside each other first, then the merge of what was recalled, then the candidates' steps."""
+    """Steps beside each other first, then the merge of what was recalled, then the candidates' steps.
+
+    One that is alone runs in line, since a task of its own would only cost.
+    """
     forming = Forming.of(config.spec.steps)
-    recalls = tuple(forming.recalls.values())
+    asking = [each for each in built if each.spec.kind in BESIDE]
     *before, last = [each for each in built if each.spec.kind not in BESIDE]
-    for each in built:
-        if each.spec.kind in BESIDE:
-            yield _node(config, each, forming.models_read(each.reads), metrics)
+    beside = len(asking) > 1
+    recalls, models = tuple(forming.recalls.values()), tuple(forming.models.values())
+
+    def node(each: Built, needs: tuple[str, ...], *, aside: bool = False) -> Node:
+        step = _wrapped(config, each, metrics)
+        return Node(step, needs if beside else (), aside and beside, each.spec.failure == "fail")
+
+    for each in asking:
+        yield node(each, forming.models_read(each.reads), aside=True)
     merge = timed(MergeStep(recalls), metrics.of_step(config.name, MERGE))
-    yield Node(merge, recalls, beside=False)
+    yield Node(merge, recalls if beside else (), beside=False)
     for each in before:
-        yield _node(config, each, forming.models_read(each.reads), metrics)
+        yield node(each, forming.models_read(each.reads))
     # The answer shows what the model steps said, so it waits for all of them.
-    yield _node(config, last, tuple(forming.models.values()), metrics)
+    yield node(last, models)
 
 
-def _node(config: GraphConfig, built: Built, needs: tuple[str, ...], metrics: GraphMetrics) -> Node:
+def _wrapped(config: GraphConfig, built: Built, metrics: GraphMetrics) -> Step:
     spec, step = built.spec, built.step
     if recalls := Forming.of(config.spec.steps).recalls_read(built.reads):
         step = needing(step, recalls)
     if spec.timeout:
         step = deadline(step, milliseconds(spec.timeout) / 1000)
     step = timed(step, metrics.of_step(config.name, spec.name))
-    if spec.failure != "fail":
-        step = fail_open(step)
-    return Node(step, needs, spec.kind in BESIDE)
+    return step if spec.failure == "fail" else fail_open(step)

@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
+from endcap_runtime.graph.durations import DurationFamily, Durations
 from endcap_runtime.graph.failures import Kind
-from endcap_runtime.observability.metrics import SECONDS_BUCKETS
 
 OUTCOMES = ("ok", "refused", "timeout", "reset", "status", "malformed", "too_large", "cancelled")
 
@@ -21,15 +21,13 @@ class GraphMetrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"endcap_{name}", text, ["graph", *labels], registry=registry)
 
-        def histogram(name: str, text: str, *labels: str) -> Histogram:
-            return Histogram(
-                f"endcap_{name}", text, ["graph", *labels], registry=registry, buckets=SECONDS_BUCKETS
-            )
+        def durations(name: str, text: str, *labels: str) -> DurationFamily:
+            return DurationFamily(f"endcap_{name}", text, ["graph", *labels], registry)
 
         self.requests = counter("graph_requests", "Requests by status code.", "code")
-        self.request_seconds = histogram("graph_request_seconds", "From the request's head to its answer.")
+        self.request_seconds = durations("graph_request_seconds", "From the request's head to its answer.")
         self.degraded = counter("graph_degraded", "Answers that a step is missing from.", "step")
-        self.step_seconds = histogram("step_seconds", "Time in a step, calls included.", "step")
+        self.step_seconds = durations("step_seconds", "Time in a step, calls included.", "step")
         self.step_failures = counter("step_failures", "Failures of a step by kind.", "step", "kind")
         self.upstream_calls = counter("upstream_calls", "Calls to a model by outcome.", "model", "outcome")
 
@@ -49,7 +47,7 @@ class GraphMetrics:
 class StepMetrics:
     """One step's children, bound once so that a request looks nothing up."""
 
-    seconds: Histogram
+    seconds: Durations
     degraded: Counter
     failures: dict[str, Counter]
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from endcap_api.graph_checks import PLACEHOLDER
 from endcap_api.v1alpha1.values import Column
 from endcap_runtime.graph.candidates import Candidates
-from endcap_runtime.graph.catalogue import Catalogue
 
 
-@dataclass(frozen=True, slots=True)
-class Blank:
+class Blank(NamedTuple):
     """A place in a template: a column of the candidates, and whether it holds rows of the catalogue."""
 
     column: str
@@ -28,13 +26,31 @@ class Reason:
     texts: Sequence[str]
     blanks: Sequence[Blank]
 
-    def __call__(self, candidates: Candidates, place: int, catalogue: Catalogue) -> str:
-        words = [self.texts[0]]
+    def __call__(self, words: Words, place: int) -> str:
+        """The sentence for the candidate at `place`."""
+        pieces = [self.texts[0]]
         for blank, text in zip(self.blanks, self.texts[1:], strict=True):
-            value = candidates.columns[blank.column][place]
-            words.append(catalogue.names(value[None])[0] if blank.product else readable(value.item()))
-            words.append(text)
-        return "".join(words)
+            pieces += (words.of(blank)[place], text)
+        return "".join(pieces)
+
+
+class Words:
+    """Columns of a few candidates as words, made when a reason first reads them."""
+
+    def __init__(self, candidates: Candidates, names: Sequence[str]) -> None:
+        self._candidates, self._names = candidates, names
+        self._words: dict[Blank, list[str]] = {}
+
+    def of(self, blank: Blank) -> list[str]:
+        """The words [n] of a column."""
+        words = self._words.get(blank)
+        if words is None:
+            values = self._candidates.columns[blank.column].tolist()
+            words = (
+                [self._names[row] for row in values] if blank.product else [readable(each) for each in values]
+            )
+            self._words[blank] = words
+        return words
 
 
 def placeholders(template: str | None) -> frozenset[str]:

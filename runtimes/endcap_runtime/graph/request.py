@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 from rapidfuzz import process
 
 from endcap_api.v1alpha1.values import RequestField
 from endcap_runtime.graph.body import json_object
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.failures import InvalidSpec
+from endcap_runtime.graph.items import Items
 from endcap_runtime.graph.values import EMPTY, READERS, Fault, Read, array_of
 from endcap_runtime.problems import FieldError, Problem
 
@@ -55,9 +55,9 @@ class _Field:
 class RequestSchema:
     """The fields of a graph's request. Raises InvalidSpec for a default that the catalogue does not know."""
 
-    def __init__(self, fields: Mapping[str, RequestField], catalogue: Catalogue) -> None:
+    def __init__(self, fields: Mapping[str, RequestField], catalogue: Catalogue, items: Items) -> None:
         self._fields = {name: _field(name, spec) for name, spec in fields.items()}
-        self._catalogue = catalogue
+        self._catalogue, self._items = catalogue, items
         self._defaults, self._default_keys = self._absent()
         self._required = [name for name, spec in fields.items() if spec.required]
 
@@ -96,8 +96,8 @@ class RequestSchema:
         rows = [self._catalogue.row_of_name(name) for name in named]
         if None in rows:
             return list(self._unknown_products(field, named, rows))
-        taken = np.array(rows, dtype=np.int32)
-        names, known = self._catalogue.names(taken), self._catalogue.keys(taken)
+        names = [self._items.names[row] for row in rows if row is not None]
+        known = [self._items.keys[row] for row in rows if row is not None]
         values[field.dotted] = names if field.spec.items is not None else names[0]
         keys[field.dotted] = known if field.spec.items is not None else known[0]
         return ()

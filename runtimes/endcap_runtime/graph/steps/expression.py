@@ -1,12 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An expression that has no value for a request is a failure of the step that reads it."""
+"""Expressions as steps use them: most only name a value, and one without a value is a failure of its step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
+from typing import Any
 
-from endcap_runtime.graph.expressions import ExpressionFailed, Unavailable
+import numpy as np
+
+from endcap_api.expressions import Environment
+from endcap_runtime.graph.columns import decoded
+from endcap_runtime.graph.expressions import (
+    Expression,
+    ExpressionFailed,
+    Scope,
+    Unavailable,
+    compile_expression,
+)
+from endcap_runtime.graph.expressions.scope import ZEROS
 from endcap_runtime.graph.failures import StepFailed
 
 
@@ -26,3 +39,26 @@ class Reading:
             raise StepFailed(self.step, "unavailable", reason) from None
         if isinstance(error, ExpressionFailed):
             raise StepFailed(self.step, "expression", str(error)) from None
+
+
+def compiled(source: str, known: Environment) -> Expression:
+    """Compiles; an expression that is a bare name reads it without the ways of the language."""
+    expression = compile_expression(source, known)
+    name = source.strip()
+    if name not in expression.reads:
+        return expression
+    if not expression.per_candidate:
+        return replace(expression, evaluate=partial(_value, name))
+    return replace(
+        expression, evaluate=partial(_column, name.removeprefix("candidate."), ZEROS[expression.type])
+    )
+
+
+def _value(name: str, scope: Scope) -> Any:
+    return scope.value(name)
+
+
+def _column(name: str, zero: Any, scope: Scope) -> np.ndarray[Any, Any]:
+    _, candidates = scope.with_candidates()
+    values = decoded(scope.column(name, zero))
+    return values if len(values) == len(candidates) else np.broadcast_to(values, len(candidates))

@@ -14,9 +14,10 @@ from endcap_api.expressions import Environment
 from endcap_api.runtime_config import ModelContract
 from endcap_api.v1alpha1.values import Column
 from endcap_api.wiring import input_sources
-from endcap_runtime.graph.expressions import Expression, Scope, compile_expression
+from endcap_runtime.graph.expressions import Expression, Scope
 from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.query import Query
+from endcap_runtime.graph.steps.expression import compiled
 
 Values = Sequence[Any] | np.ndarray[Any, Any]
 Feed = Callable[[Query, Scope, int], Values]
@@ -55,7 +56,7 @@ def compile_inputs(contract: ModelContract, written: Mapping[str, str] | None, k
         source = sources[column.name]
         if source is None:
             raise InvalidSpec(f"nothing feeds input {column.name}: add it to inputs")
-        expression = compile_expression(source, known)
+        expression = compiled(source, known)
         reads |= expression.reads
         feeds.append((column.name, _feed(column, source, expression)))
     return Inputs(tuple(feeds), frozenset(reads))
