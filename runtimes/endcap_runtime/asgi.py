@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -18,7 +17,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Mapping[bytes, bytes]
 
-READ_SECONDS = 10.0
 _IDS = random.Random()  # noqa: S311 ids are told apart, not kept secret
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(rb"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
@@ -87,24 +85,16 @@ def _refuse_doubled(names: Sequence[bytes]) -> None:
 async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
     """The whole body.
 
-    Raises Problem 413 above `limit` bytes, before they are read where the length is announced, 400 when the
-    client leaves in the middle, and 408 when it takes longer than READ_SECONDS.
+    Raises Problem 413 above `limit` bytes, before they are read where the length is announced, and 400 when
+    the client leaves in the middle. A body that never ends is the server's business (`server.StrictProtocol`).
     """
     announced = headers.get(b"content-length", b"0")
     if int(announced) > limit:
         raise _too_large(limit)
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            return await _whole_body(receive, limit)
-    except TimeoutError as error:
-        raise Problem(408, "The body did not arrive in time.", (), CLOSE) from error
-
-
-async def _whole_body(receive: Receive, limit: int) -> bytes:
     message = await receive()
     if not message.get("more_body"):
-        return _checked(message.get("body", b""), limit)
-    parts = [message["body"]]
+        return _checked(_part(message), limit)
+    parts = [_part(message)]
     size = len(parts[0])
     while message.get("more_body"):
         message = await receive()

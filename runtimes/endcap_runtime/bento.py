@@ -9,12 +9,13 @@ all the same. The names used here are private to BentoML, so its version is pinn
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 # BentoML reads these while it is imported: `1` would not opt out, and its home must be writable under a
 # read-only root.
@@ -30,7 +31,13 @@ from bentoml._internal.marshal.dispatcher import CorkDispatcher, Job, Optimizer
 from endcap_runtime.asgi import App
 
 Predict = Callable[[Sequence[Any]], Coroutine[None, None, Sequence[Any]]]
-Submit = Callable[[Any], Awaitable[Any]]
+
+
+class Submit(Protocol):
+    """Hands a job to the batching and waits for its result, until a time of time.monotonic at the latest."""
+
+    def __call__(self, job: Any, until: float | None = None) -> Awaitable[Any]: ...
+
 
 SHED_AFTER_MS = 30_000
 _FIRST_GUESS_SECONDS = 1e-4
@@ -50,6 +57,10 @@ _TUNED: dict[str, Any] = {
 
 class Overloaded(Exception):
     """The request waited in the batch queue for longer than anyone would."""
+
+
+class TooLate(Exception):
+    """The time until which a job's result was wanted has come."""
 
 
 class Batching(NamedTuple):
@@ -97,8 +108,7 @@ class FrontedService(Service[Any]):  # type: ignore[misc]
         if self.batching is None:
             return None
         factory.dispatchers["predict"] = dispatcher = EagerDispatcher(self.batching)
-        submit: Submit = dispatcher(self.batching.predict)
-        return submit
+        return dispatcher.submit
 
 
 def _inner(is_ready: Callable[[], bool], batching: Batching | None) -> type:
@@ -121,6 +131,11 @@ def _inner(is_ready: Callable[[], bool], batching: Batching | None) -> type:
 
 def _shed() -> NoReturn:
     raise Overloaded
+
+
+def _end(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_result(TooLate())
 
 
 class EagerOptimizer(Optimizer):
@@ -157,7 +172,42 @@ class EagerDispatcher(CorkDispatcher[Any, Any]):
             fallback=_shed,
             get_batch_size=batching.rows,
         )
+        self.callback = batching.predict
         self.optimizer = EagerOptimizer(self._queue, batching.max_wait_ms / 1000)
+
+    async def submit(self, job: Any, until: float | None = None) -> Any:
+        """The job's result; raises what was its own, Overloaded, or TooLate.
+
+        BentoML's own way in would need a cancelled task for a deadline; here the time ends the job's future, and
+        a result that comes later finds it done.
+        """
+        if self._controller is None:
+            self._controller = self._loop.create_task(self.controller())  # type: ignore[assignment]
+        future = self._loop.create_future()
+        self._queue.append(Job(time.time(), job, future))
+        async with self._wake_event:
+            self._wake_event.notify_all()
+        try:
+            result = await (future if until is None else self._until(future, until))
+        except asyncio.CancelledError:
+            self._reraise_own_cancellation()
+            raise Overloaded from None
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _reraise_own_cancellation(self) -> None:
+        """The dispatcher sheds a job by cancelling its future; a task that is cancelled itself has to end."""
+        task = asyncio.current_task(self._loop)
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+
+    async def _until(self, future: asyncio.Future[Any], until: float) -> Any:
+        timer = self._loop.call_later(until - time.monotonic(), _end, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
 
     async def train_optimizer(self, *_: int) -> None:
         return

@@ -27,7 +27,10 @@ log = logging.getLogger("endcap.server")
 
 MAX_HEADERS = 64
 MAX_HEAD_BYTES = 64 * 1024
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+ARRIVAL_SECONDS = 10.0
+_END = b"content-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + _END
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\n" + _END
 _HEAD = b"HTTP/1.1 "
 _INTERIM_HEAD = b"HTTP/1.1 1"
 
@@ -142,36 +145,65 @@ class OneWrite(asyncio.Transport):
 
 
 class StrictProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with bounds on the head of a request, and only origin-form targets.
+    """uvicorn's protocol with bounds on the head of a request and on its time, and only origin-form targets.
 
-    A head that never ends would otherwise grow in memory, and an absolute target could name another host than
-    the Host header does.
+    A head that never ends would otherwise grow in memory, a body that never ends would keep its connection for
+    good, and an absolute target could name another host than the Host header does.
     """
 
     _head_bytes = 0
+    _arriving = False
+    _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._out = OneWrite(transport)
         super().connection_made(self._out)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._arrived()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self._arriving = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._arrived()
+        super().on_message_complete()
+
     def on_response_complete(self) -> None:
         self._out.flush()
         super().on_response_complete()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.scope is None or "method" in self.scope:
-            self._head_bytes = 0
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > MAX_HEADERS or not self.url.startswith(b"/"):
             raise httptools.HttpParserError("refused head")
         super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._arriving:
+            self._await_rest(len(data))
+
+    def _await_rest(self, size: int) -> None:
+        """Only a request that did not come in one piece gets a timer, and has its head measured."""
+        if self._late is None:
+            self._late = self.loop.call_later(ARRIVAL_SECONDS, self._refuse, _TOO_SLOW)
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES and "method" not in self.scope:
+            self._refuse(_TOO_LARGE)
+
+    def _arrived(self) -> None:
+        self._arriving = False
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _refuse(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.close()
 
 
 def writable_home(environ: dict[str, str] | os._Environ[str] = os.environ) -> None:

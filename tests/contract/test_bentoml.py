@@ -85,7 +85,7 @@ class Recorder:
 def dispatcher(bento, predict, **changes):
     defaults = {"predict": predict, "rows": lambda _: 1, "max_rows": 4, "max_wait_ms": 2}
     made = bento.EagerDispatcher(bento.Batching(**{**defaults, **changes}))
-    return made, made(predict)
+    return made, made.submit
 
 
 async def test_concurrent_jobs_share_batches_up_to_the_most_rows(bento):
@@ -136,12 +136,31 @@ async def test_nobody_waits_longer_than_the_limit(bento):
     holds(time.monotonic() - started < 5, "how long jobs wait for others")
 
 
-async def test_a_cancelled_job_is_told_by_the_fallback(bento):
+async def test_a_job_ends_at_its_time_and_its_late_result_harms_nobody(bento):
+    _, submit = dispatcher(bento, Recorder(0.3))
+    started = time.monotonic()
+    with pytest.raises(bento.TooLate):
+        await submit(1, started + 0.05)
+    assert time.monotonic() - started < 0.29
+    holds(await submit(2, time.monotonic() + 60) == 20, "what it does with a result that comes too late")
+
+
+async def test_a_job_that_is_shed_is_told(bento):
+    made, submit = dispatcher(bento, Recorder(0.1))
+    first, second = asyncio.create_task(submit(1)), asyncio.create_task(submit(2))
+    await asyncio.sleep(0)
+    made._queue[-1].future.cancel()
+    with pytest.raises(bento.Overloaded):
+        await second
+    holds(await first == 10, "how it sheds jobs")
+
+
+async def test_a_task_that_is_cancelled_ends(bento):
     _, submit = dispatcher(bento, Recorder(10))
     task = asyncio.create_task(submit(1))
     await asyncio.sleep(0.05)
     task.cancel()
-    with pytest.raises(bento.Overloaded):
+    with pytest.raises(asyncio.CancelledError):
         await task
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endcap_api.v1alpha1.values import Column
-from endcap_runtime.model.batch import INLINE_SECONDS, Batches, Place
+from endcap_runtime.model.batch import QUICK_SECONDS, SLOW_SECONDS, Batches, Place
 from endcap_runtime.model.failures import Expired, ModelFailed
 from endcap_runtime.model.job import Job, join, part
 from endcap_runtime.model.predictor import Predictor
@@ -40,7 +40,7 @@ def job(*values, deadline=None):
 
 
 def batches(model):
-    return Batches(predictor(model), Place(), lambda rows: None)
+    return Batches(predictor(model), Place(only_calculates=True), lambda rows: None)
 
 
 @given(st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=4), min_size=1, max_size=8))
@@ -150,12 +150,18 @@ def test_a_hook_may_change_its_columns_in_place_even_those_of_a_binary_tensor():
     assert whole({"a": sent}, 2)["score"].tolist() == [21.0, 32.0]
 
 
-async def test_a_quick_model_runs_in_the_loop_and_a_slow_one_in_a_thread():
-    place = Place()
-    assert not place.inline
+def test_a_quick_model_runs_in_the_loop_and_a_slow_one_in_a_thread():
+    place, between = Place(only_calculates=True), (QUICK_SECONDS + SLOW_SECONDS) / 2
+    seen = [place.inline]
+    for seconds in (between, QUICK_SECONDS / 10, between, SLOW_SECONDS * 2, between):
+        for _ in range(50):
+            place.observe(seconds)
+        seen.append(place.inline)
+    assert seen == [False, False, True, True, False, False]
+
+
+def test_python_of_the_artefact_always_has_the_thread():
+    place = Place(only_calculates=False)
     for _ in range(50):
-        place.observe(INLINE_SECONDS / 10)
-    assert place.inline
-    for _ in range(50):
-        place.observe(INLINE_SECONDS * 10)
+        place.observe(QUICK_SECONDS / 10)
     assert not place.inline

@@ -20,27 +20,29 @@ from endcap_runtime.wire.cells import Columns
 log = logging.getLogger("endcap.model")
 
 Result = Columns | Exception
-INLINE_SECONDS = 0.002
+QUICK_SECONDS = 0.002
+SLOW_SECONDS = 0.010
 _WEIGHT = 0.2
 
 
 class Place:
-    """Where the model runs: in the event loop while it is quick, else in a thread of its own.
+    """Where batches run: in a thread of their own, or in the event loop while they are quick.
 
-    A hop to a thread costs as much as a small model; a slow model in the loop would hold up probes, deadlines and
-    other requests. It starts in the thread, until a running mean of its batches is below `INLINE_SECONDS`.
+    Python of an artefact (a model or a hook) may wait for anything, so it always has the thread. The frameworks'
+    own models only calculate: they come into the loop, where the tail is shorter, when a running mean of their
+    batches is below `QUICK_SECONDS`, and leave it when the mean is above `SLOW_SECONDS`, since a slow one would
+    hold up probes, deadlines and other requests.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_calculates: bool) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._mean = INLINE_SECONDS
-
-    @property
-    def inline(self) -> bool:
-        return self._mean < INLINE_SECONDS
+        self._only_calculates = only_calculates
+        self._mean = QUICK_SECONDS
+        self.inline = False
 
     def observe(self, seconds: float) -> None:
         self._mean += _WEIGHT * (seconds - self._mean)
+        self.inline = self._only_calculates and self._mean < (SLOW_SECONDS if self.inline else QUICK_SECONDS)
 
     async def run(self, work: Callable[[Sequence[Job]], list[Result]], jobs: Sequence[Job]) -> list[Result]:
         started = time.perf_counter()

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from endcap_runtime.asgi import Headers
-from endcap_runtime.bento import Overloaded, Submit
+from endcap_runtime.bento import Overloaded, Submit, TooLate
 from endcap_runtime.model.counters import Counters
 from endcap_runtime.model.failures import Expired
 from endcap_runtime.model.job import Job
@@ -47,18 +46,11 @@ class Queue:
             raise Problem(503, _BUSY, (), RETRY_SOON)
         self._waiting += 1
         try:
-            return await self._until_deadline(job)
-        finally:
-            self._waiting -= 1
-
-    async def _until_deadline(self, job: Job) -> Columns:
-        limit = asyncio.timeout(None if job.deadline is None else job.deadline - time.monotonic())
-        try:
-            async with limit:
-                outputs: Columns = await self._submit(job)
-        except (TimeoutError, Expired) as error:
+            outputs: Columns = await self._submit(job, job.deadline)
+        except (TooLate, Expired) as error:
             raise Problem(504, _LATE) from error
         except Overloaded as error:
-            # BentoML's dispatcher turns the cancellation by a timeout into the same exception.
-            raise (Problem(504, _LATE) if limit.expired() else Problem(503, _BUSY, (), RETRY_SOON)) from error
+            raise Problem(503, _BUSY, (), RETRY_SOON) from error
+        finally:
+            self._waiting -= 1
         return outputs

@@ -35,9 +35,8 @@ def build(config: ModelConfig, directory: Path, limits: Limits) -> Built:
     predictor = load(config, directory, counters.phase)
     served = Served.of(config, takes_matrix=predictor.takes_matrix)
     front = Front(served, counters, metrics, lifecycle, limits)
-    batching = bento.Batching(
-        Batches(predictor, Place(), counters.rows), rows_of, config.max_batch_rows, config.max_latency_ms
-    )
+    batches = Batches(predictor, Place(only_calculates=predictor.takes_matrix), counters.rows)
+    batching = bento.Batching(batches, rows_of, config.max_batch_rows, config.max_latency_ms)
     app = bento.service(config.name, front.before, lambda: lifecycle.ready, batching).to_asgi()
     lifecycle.loaded = True
     return Built(app, lifecycle, config.label, config.revision)
