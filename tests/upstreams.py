@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -35,7 +35,7 @@ Behaviour = Literal[
     "status_503",
     "malformed_json",
     "not_http",
-    "wrong_length",  # one row too few
+    "wrong_length",  # one row too few, in every column
     "missing_column",
     "wrong_type",
     "nan",
@@ -43,9 +43,10 @@ Behaviour = Literal[
     "huge",  # announces 100 MB, and sends them
     "huge_announced",  # announces 100 MB, and sends nothing
     "huge_chunked",  # sends 100 MB without announcing them
-    "endless_header",
-    "closes_after",  # answers well, and closes
-    "stale",  # closes a connection after its first answer, without saying so
+    "endless_header",  # 256 KB of a header that does not end, then nothing
+    "says_close",  # answers well, announces the end of the connection, and hears no more on it
+    "stale",  # answers well once a connection, and closes it when it is asked again
+    "trails",  # answers well, and begins another answer
     "answers_twice",
     "interim",  # 100 Continue, then answers well
 ]
@@ -82,6 +83,7 @@ class Received:
     headers: dict[str, str]
     columns: dict[str, list[Any]]
     tensors: list[str]  # names of the tensors, when it came as tensors
+    connection: int = 0  # which of the connections that were opened
 
 
 @dataclass
@@ -99,6 +101,8 @@ class Upstream:
     hung_up: int = 0  # callers that left before they had their answer
     _server: asyncio.Server | None = None
     _port: int = 0
+    _deaf: set[asyncio.StreamWriter] = field(default_factory=set)
+    _spent: set[asyncio.StreamWriter] = field(default_factory=set)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -157,6 +161,7 @@ class Upstream:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; whether the connection goes on."""
         received = await self._received(reader)
+        received.connection = writer.get_extra_info("peername")[1]
         self.calls.append(received)
         reply = asyncio.ensure_future(self._reply(received, writer))
         gone = asyncio.ensure_future(_gone(reader))
@@ -185,32 +190,27 @@ class Upstream:
 
     async def _reply(self, received: Received, writer: asyncio.StreamWriter) -> bool:
         how = self.behaviour
-        if how == "hangs":
+        if how == "hangs" or writer in self._deaf:
             await asyncio.sleep(3600)
         if how == "slow":
             await asyncio.sleep(self.delay)
-        if how == "resets":
+        if how == "resets" or writer in self._spent:
             writer.transport.abort()
             return False
         for piece in self._pieces(how, received):
             writer.write(piece)
             await writer.drain()
-        if how in ("resets_mid_body", "closes_after", "stale"):
+        if how == "resets_mid_body":
             writer.close()
-        return how not in ("resets_mid_body", "closes_after", "stale", "not_http")
+        if how == "stale":
+            self._spent.add(writer)
+        if how == "says_close":
+            self._deaf.add(writer)
+        return how not in ("resets_mid_body", "not_http")
 
-    def _pieces(self, how: Behaviour, received: Received) -> Any:
-        if how == "not_http":
-            return [b"220 smtp.example ESMTP ready\r\n"]
-        if how == "endless_header":
-            return (b"HTTP/1.1 200 OK\r\nx-a: " if n == 0 else b"a" * 65_536 for n in range(1_600))
-        if how == "huge_announced":
-            return [_head(200, {}, 100_000_000)]
-        if how == "huge":
-            return (_head(200, {}, 100_000_000) if n == 0 else b"0" * 1_000_000 for n in range(101))
-        if how == "huge_chunked":
-            start = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-            return (start if n == 0 else b"f4240\r\n" + b"0" * 1_000_000 + b"\r\n" for n in range(101))
+    def _pieces(self, how: Behaviour, received: Received) -> Iterable[bytes]:
+        if how in FIXED:
+            return FIXED[how]()
         if how.startswith("status_"):
             problem = b'{"title": "no"}'
             return [_head(int(how.removeprefix("status_")), {}, len(problem)) + problem]
@@ -222,12 +222,13 @@ class Upstream:
         if how == "malformed_json":
             headers, body = {}, b'{"columns": {"score": [0.1, '
         headers["endcap-model"] = self.label
-        if how == "closes_after":
+        if how == "says_close":
             headers["connection"] = "close"
         whole = _head(200, headers, len(body)) + body
         pieces = {
             "resets_mid_body": [whole[: -len(body) // 2]],
             "answers_twice": [whole + whole],
+            "trails": [whole + b"HTTP/1.1 200 OK\r\nx-a: b"],
             "interim": [b"HTTP/1.1 100 Continue\r\n\r\n" + whole],
         }
         return pieces.get(how, [whole])
@@ -256,11 +257,12 @@ async def _gone(reader: asyncio.StreamReader) -> None:
 def _spoiled(how: Behaviour, columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     name = next(reversed(columns))
     spoil: dict[str, Callable[[list[Any]], list[Any]]] = {
-        "wrong_length": lambda values: values[:-1],
         "wrong_type": lambda values: [["x"] if isinstance(value, list) else "x" for value in values],
         "nan": lambda values: [[float("nan")] if isinstance(v, list) else float("nan") for v in values],
         "ragged": lambda values: [[*value, *value, 0.0] for value in values],
     }
+    if how == "wrong_length":
+        return {key: values[:-1] for key, values in columns.items()}
     if how == "missing_column":
         return {key: values for key, values in columns.items() if key != name}
     return {**columns, name: spoil[how](columns[name])} if how in spoil else columns
@@ -274,3 +276,27 @@ def _spoiled_tensors(column: Column, values: list[Any]) -> list[Any]:
 def _head(status: int, headers: Mapping[str, str], length: int) -> bytes:
     lines = [f"{name}: {value}" for name, value in {**headers, "content-length": length}.items()]
     return "\r\n".join([f"HTTP/1.1 {status} Whatever", *lines, "", ""]).encode()
+
+
+def _endless_header() -> Iterator[bytes]:
+    yield b"HTTP/1.1 200 OK\r\nx-a: "
+    yield from (b"a" * 65_536 for _ in range(4))
+
+
+def _huge() -> Iterator[bytes]:
+    yield _head(200, {}, 100_000_000)
+    yield from (b"0" * 1_000_000 for _ in range(100))
+
+
+def _huge_chunked() -> Iterator[bytes]:
+    yield b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    yield from (b"f4240\r\n" + b"0" * 1_000_000 + b"\r\n" for _ in range(100))
+
+
+FIXED: dict[str, Callable[[], Iterable[bytes]]] = {
+    "not_http": lambda: [b"220 smtp.example ESMTP ready\r\n"],
+    "endless_header": _endless_header,
+    "huge_announced": lambda: [_head(200, {}, 100_000_000)],
+    "huge": _huge,
+    "huge_chunked": _huge_chunked,
+}

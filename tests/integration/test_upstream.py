@@ -171,7 +171,7 @@ async def test_every_failure_is_one_exception_within_the_deadline(
         assert loop.time() - start < 0.3 + 0.1
 
 
-@pytest.mark.parametrize("behaviour", ["interim", "closes_after", "stale", "answers_twice"])
+@pytest.mark.parametrize("behaviour", ["interim", "says_close", "stale", "answers_twice", "trails"])
 async def test_what_is_odd_but_allowed_is_no_failure(models: Models, behaviour: Behaviour) -> None:
     async with ranker() as upstream:
         upstream.behaviour = behaviour
@@ -196,6 +196,11 @@ async def test_it_answers_again_as_soon_as_the_upstream_does(models: Models) -> 
                 await ask(models, upstream, 0.2)
         await upstream.listen()
         assert (await ask(models, upstream)).model == "upstream@1"
+        await upstream.refuse()
+        asked = asyncio.create_task(ask(models, upstream))
+        await asyncio.sleep(0.02)
+        await upstream.listen()
+        assert (await asked).model == "upstream@1"
 
 
 async def test_when_nobody_has_been_there_for_long_a_call_finds_out_at_once(models: Models) -> None:
@@ -281,22 +286,17 @@ async def test_when_a_server_falls_silent_its_idle_connections_are_given_up(mode
 async def test_connections_that_died_while_idle_cost_no_request(models: Models) -> None:
     async with ranker() as upstream:
         upstream.behaviour, upstream.delay = "slow", 0.05
-        model = models.model("m", upstream.contract)
-        await asyncio.gather(*(Alone(model).ask() for _ in range(8)))
-        await upstream.refuse()
-        await upstream.listen()
-        upstream.behaviour = "well"
+        contract = upstream.contract
+        await asyncio.gather(
+            *(models.model(f"m{n}", contract).predict(rows_of(1), 1, call()) for n in range(8))
+        )
+        upstream.behaviour = "stale"
+        await asyncio.gather(
+            *(models.model(f"m{n}", contract).predict(rows_of(1), 1, call()) for n in range(8))
+        )
+        assert models.connections == 8
         assert (await ask(models, upstream)).model == "upstream@1"
-
-
-class Alone:
-    """Asks so that nothing coalesces: each call in a turn of the event loop of its own, with a model of its own."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-    async def ask(self) -> Prediction:
-        return await self.model.predict(rows_of(1), 1, call())
+        assert upstream.opened == 9
 
 
 async def test_a_caller_that_leaves_closes_the_connection_so_that_the_upstream_stops(models: Models) -> None:
@@ -342,6 +342,16 @@ async def test_a_connection_is_replaced_at_its_age() -> None:
     await models.aclose()
 
 
+async def test_a_connection_that_reaches_its_age_in_an_exchange_serves_no_other() -> None:
+    models = Models(max_age=0.05)
+    async with ranker() as upstream:
+        upstream.behaviour, upstream.delay = "slow", 0.08
+        for _ in range(3):
+            await ask(models, upstream)
+        assert upstream.opened == 3
+    await models.aclose()
+
+
 async def test_calls_are_spread_over_the_connections_so_that_each_replica_gets_its_part(
     models: Models,
 ) -> None:
@@ -355,7 +365,7 @@ async def test_calls_are_spread_over_the_connections_so_that_each_replica_gets_i
         served_before = len(upstream.calls)
         for _ in range(8):
             await ask(models, upstream)
-        assert len(upstream.calls) == served_before + 8
+        assert len({received.connection for received in upstream.calls[served_before:]}) == 4
         assert upstream.opened == 4
 
 

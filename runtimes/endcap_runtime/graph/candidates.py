@@ -136,7 +136,7 @@ def _alone(found: _Found) -> Candidates:
     size = len(found.rows)
     positions = np.full((found.bit + 1, size), ABSENT, dtype=np.int32)
     positions[found.bit] = found.position
-    score: NDArray[np.float64] = 1.0 / (_FUSION + found.position)
+    score = 1.0 / (_FUSION + found.position.astype(np.float64))
     return Candidates(
         found.rows,
         score,

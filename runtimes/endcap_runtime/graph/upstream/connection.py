@@ -100,9 +100,6 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._waiter is None:
-            self.abort()  # nobody asked: what follows would answer the wrong question
-            return
         self._received += len(data)
         try:
             self._parser.feed_data(data)
@@ -117,6 +114,10 @@ class Connection(asyncio.Protocol):
         self._closed(self)
 
     # httptools.HttpResponseParser
+
+    def on_message_begin(self) -> None:
+        if self._waiter is None:
+            self.abort()  # nobody asked: what follows would answer the wrong question
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.lower()] = value
@@ -142,7 +143,6 @@ class Connection(asyncio.Protocol):
     def _answer(self, response: Response) -> None:
         waiter, self._waiter, self._received = self._waiter, None, 0
         if waiter is None or waiter.done():
-            self.abort()  # a second answer to one request
             return
         self.answered_at = self._loop.time()
         waiter.set_result(response)
