@@ -70,11 +70,12 @@ def test_a_cluster_of_ones_own_without_a_kubeconfig_says_where_it_was_sought(
 def test_docker_builds_the_same_dockerfile_on_its_own_default_base(programs: Programs) -> None:
     calls = programs(0)
     (image,) = images.find(["endcap/python"])
-    kind.load(image)
-    built, loaded = calls.read_text().splitlines()
+    fixed = kind.load(image)
+    built, tagged, loaded = calls.read_text().splitlines()
     assert built.startswith("docker build --tag=docker.io/endcap/python:dev --file=")
     assert "BASE" not in built
-    assert loaded == "kind load docker-image docker.io/endcap/python:dev --name=endcap"
+    assert tagged == f"docker tag docker.io/endcap/python:dev {fixed}"
+    assert loaded == f"kind load docker-image docker.io/endcap/python:dev {fixed} --name=endcap"
 
 
 def test_images_cannot_be_put_into_a_cluster_of_ones_own(programs: Programs) -> None:

@@ -53,10 +53,11 @@ def require_root() -> None:
         )
 
 
-def up(wanted: Sequence[images.Image]) -> None:
+def up(wanted: Sequence[images.Image]) -> list[str]:
     """Bring the cluster up from whatever state this machine is in; a running one is left as it is.
 
-    The `wanted` images are built while the cluster's own programs are, and are in the cluster at the end.
+    The `wanted` images are built while the cluster's own programs are, and are in the cluster at the end
+    under the names that are returned.
     """
     if running():
         say(f"the cluster is up already: {FULL.kubeconfig}")
@@ -67,9 +68,12 @@ def up(wanted: Sequence[images.Image]) -> None:
         _start()
     with phase("S3 server"):
         s3.install(FULL.kubeconfig)
-    for image in wanted:
-        with phase(f"loading {image.name}"):
-            load(image)
+    return [_loaded(image) for image in wanted]
+
+
+def _loaded(image: images.Image) -> str:
+    with phase(f"loading {image.name}"):
+        return load(image)
 
 
 def running() -> bool:
@@ -80,17 +84,18 @@ def running() -> bool:
     return alive.issuperset(teardown.GRACE)
 
 
-def load(image: images.Image) -> None:
-    """Build an image and import it, unless its present inputs are in the cluster already."""
+def load(image: images.Image) -> str:
+    """Build an image and import it, unless its present inputs are in the cluster already; its fixed name."""
     archive = images.build(image)
+    fixed = images.fixed_name(image, images.fingerprint_of(archive))
     loaded = FULL.state / "loaded.json"
     with exclusive(FULL.state / ".loaded.lock"):
         known: dict[str, str] = json.loads(loaded.read_text()) if loaded.exists() else {}
         if known.get(image.full_name) != archive.name:
             containerd.load(components.runtime(FULL), archive)
-            fixed = f"{images.REGISTRY}/{images.fixed_name(image)}"
-            containerd.tag(components.runtime(FULL), image.full_name, fixed)
+            containerd.tag(components.runtime(FULL), image.full_name, f"{images.REGISTRY}/{fixed}")
             loaded.write_text(json.dumps({**known, image.full_name: archive.name}))
+    return fixed
 
 
 def _refuse_running_elsewhere() -> None:

@@ -27,6 +27,7 @@ class Running:
 
     flavour: str
     kubeconfig: Path
+    images: tuple[str, ...] = ()
 
 
 def up(wanted: str, wanted_images: Sequence[images.Image] = ()) -> Running:
@@ -41,9 +42,10 @@ def up(wanted: str, wanted_images: Sequence[images.Image] = ()) -> Running:
             raise ClusterError(f"this checkout's cluster is {previous}: end it with `down` before {flavour}")
         _require(flavour)
         _remember(flavour)  # before, so that `down` knows what an `up` that fails has begun
-        {"kind": kind.up, "embedded": embedded.up, "current": _adopt_current}[flavour](wanted_images)
+        start = {"kind": kind.up, "embedded": embedded.up, "current": _adopt_current}[flavour]
+        loaded = start(wanted_images)
         _remember(flavour)  # after, since the embedded cluster starts from an empty state
-    return Running(flavour, FULL.kubeconfig)
+    return Running(flavour, FULL.kubeconfig, tuple(loaded))
 
 
 def down(wanted: str = "auto") -> None:
@@ -121,7 +123,7 @@ def _own_kubeconfig() -> Path:
     return Path(os.environ.get("KUBECONFIG", "~/.kube/config").split(":")[0]).expanduser()
 
 
-def _adopt_current(wanted: Sequence[images.Image]) -> None:
+def _adopt_current(wanted: Sequence[images.Image]) -> list[str]:
     if wanted:
         raise ClusterError(TAKES_NO_FILES)
     tools.install()
@@ -129,6 +131,7 @@ def _adopt_current(wanted: Sequence[images.Image]) -> None:
     if _own_kubeconfig().resolve() != FULL.kubeconfig:
         FULL.kubeconfig.write_text(_own_kubeconfig().read_text())
     kubectl.run(FULL.kubeconfig, "version")
+    return []
 
 
 def _leave_current() -> None:

@@ -60,14 +60,19 @@ def find(names: Sequence[str]) -> list[Image]:
     return [known[name] for name in wanted]
 
 
-def fixed_name(image: Image) -> str:
-    """The image's name with a tag for its present inputs: a pod that names it restarts when they change."""
-    return f"{image.name.rpartition(':')[0]}:{_fingerprint(image)}"
+def fixed_name(image: Image, fingerprint: str) -> str:
+    """The image's name with a tag for its inputs: a pod that names it restarts when they change."""
+    return f"{image.name.rpartition(':')[0]}:{fingerprint}"
 
 
 def archive(image: Image) -> Path:
     """Where the archive of the image's present inputs lies, or will lie."""
-    return IMAGES / f"{_file_stem(image)}-{_fingerprint(image)}.tar"
+    return IMAGES / f"{_file_stem(image)}-{fingerprint(image)}.tar"
+
+
+def fingerprint_of(archive: Path) -> str:
+    """The fingerprint of the inputs that an archive was built from."""
+    return archive.stem.rpartition("-")[2]
 
 
 def build(image: Image) -> Path:
@@ -131,7 +136,8 @@ def _dockerfile(image: Image) -> Path:
     return path
 
 
-def _fingerprint(image: Image) -> str:
+def fingerprint(image: Image) -> str:
+    """A hash of everything that the image is built from."""
     described = (image.full_name, sorted(image.arguments.items()), base.RECIPE if image.base else "")
     digest = hashlib.sha256(repr(described).encode())
     digest.update(_dockerfile(image).read_bytes())

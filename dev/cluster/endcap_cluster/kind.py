@@ -28,8 +28,8 @@ def require_engine() -> None:
         raise ClusterError("--cluster=kind needs kind and a Docker engine that answers `docker info`")
 
 
-def up(wanted: Sequence[images.Image]) -> None:
-    """Create the kind cluster unless it is there, with the S3 server and the `wanted` images in it."""
+def up(wanted: Sequence[images.Image]) -> list[str]:
+    """Create the kind cluster unless it is there, with the S3 server and the `wanted` images; their names."""
     with phase("kubectl and helm"):
         tools.install()
     FULL.state.mkdir(parents=True, exist_ok=True)
@@ -42,9 +42,12 @@ def up(wanted: Sequence[images.Image]) -> None:
         for image in images.find(["endcap/s3"]):
             load(image)
         s3.install(FULL.kubeconfig)
-    for image in wanted:
-        with phase(f"loading {image.name}"):
-            load(image)
+    return [_loaded(image) for image in wanted]
+
+
+def _loaded(image: images.Image) -> str:
+    with phase(f"loading {image.name}"):
+        return load(image)
 
 
 def down() -> None:
@@ -64,10 +67,13 @@ def build(image: images.Image) -> str:
     return image.full_name
 
 
-def load(image: images.Image) -> None:
-    built, fixed = build(image), images.fixed_name(image)
+def load(image: images.Image) -> str:
+    """Build an image and put it into the cluster; its fixed name."""
+    fixed = images.fixed_name(image, images.fingerprint(image))
+    built = build(image)
     _run("docker", "tag", built, fixed)
     _run("kind", "load", "docker-image", built, fixed, f"--name={NAME}")
+    return fixed
 
 
 def _run(*command: str) -> str:

@@ -62,7 +62,7 @@ def _prepare(cluster: str, prefix: str | None) -> tuple[Path, dict[str, str]]:
         with phase("cluster"):
             running = flavour.up(cluster, wanted)
         trained.result()
-    return running.kubeconfig, _names(wanted, prefix)
+    return running.kubeconfig, _names(running.images, prefix)
 
 
 def _trained() -> None:
@@ -70,10 +70,10 @@ def _trained() -> None:
         artefacts.train()
 
 
-def _names(built: Sequence[images.Image], prefix: str | None) -> dict[str, str]:
+def _names(loaded: Sequence[str], prefix: str | None) -> dict[str, str]:
     """The names of the images that the cluster has, or can pull."""
-    if built:
-        return dict(zip(IMAGES, map(images.fixed_name, built), strict=True))
+    if loaded:
+        return dict(zip(IMAGES, loaded, strict=True))
     if prefix is None:
         raise ClusterError(
             "--cluster=current needs --prefix: where you pushed the images, e.g. registry/endcap"
