@@ -62,21 +62,14 @@ def transpose(rows: list[Any]) -> dict[str, list[Any]]:
 def dumps(head: Mapping[str, str], columns: Mapping[str, Values], form: Form) -> bytes:
     """An answer: the members of `head`, then the columns in the caller's form."""
     if form == "columns":
-        return encode({**head, "columns": {name: _plain(values) for name, values in columns.items()}})
+        return encode({**head, "columns": {name: listed(values) for name, values in columns.items()}})
     lists = {name: listed(values) for name, values in columns.items()}
     rows = [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
     return encode({**head, "rows": rows})
 
 
 def encode(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _plain(values: Values) -> Any:
-    """What orjson writes: numeric arrays as they are, text as lists."""
-    if isinstance(values, np.ndarray) and (values.dtype == object or not values.flags.c_contiguous):
-        return values.tolist()
-    return values
+    return orjson.dumps(value)
 
 
 def listed(values: Values) -> list[Any]:
