@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from itertools import chain, repeat
 
 import aiohttp
 
@@ -25,7 +26,7 @@ from endcap_operator.settings import Settings, SettingsError
 from endcap_operator.store import Store
 from endcap_operator.workqueue import WorkQueue
 
-FIRST_RESYNC_SECONDS = 30.0
+FIRST_RESYNC_SECONDS = (2.0, 20.0)
 START_RETRY_SECONDS = 2.0
 _log = logging.getLogger("endcap.operator")
 
@@ -92,11 +93,9 @@ async def _know_the_cluster(control: Control, cluster: Cluster, namespaces: Iter
 
 
 async def _resync(control: Control, cluster: Cluster, settings: Settings) -> None:
-    """The first comparison after the start comes soon: what was deleted while the watches began is seen by none."""
-    pause = min(FIRST_RESYNC_SECONDS, settings.resync_seconds)
-    while True:
-        await asyncio.sleep(pause)
-        pause = settings.resync_seconds
+    """The first comparisons come soon: what was deleted between our list and the informer's is seen by neither."""
+    for pause in chain(FIRST_RESYNC_SECONDS, repeat(settings.resync_seconds)):
+        await asyncio.sleep(min(pause, settings.resync_seconds))
         try:
             await control.compare(cluster, settings.namespaces)
         except (ClusterError, UnreachableError) as error:
