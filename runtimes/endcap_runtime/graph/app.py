@@ -7,7 +7,6 @@ that it began with, so a reload changes nothing under it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -29,7 +28,7 @@ from endcap_runtime.asgi import (
     request_id,
     respond,
 )
-from endcap_runtime.graph.attended import Left, attended
+from endcap_runtime.graph.attended import BODY_SECONDS, Attendance, Left, TooSlow
 from endcap_runtime.graph.compile import Pipeline
 from endcap_runtime.graph.execute import execute
 from endcap_runtime.graph.failures import NoAnswer
@@ -44,8 +43,6 @@ from endcap_runtime.server import Lifecycle
 
 log = logging.getLogger("endcap.graph")
 
-# Longest time for a body to arrive; a request that is still being read takes no place among those that run.
-_BODY_SECONDS = 10.0
 _CLIENT_LEFT = 499
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _NOTHING_HERE = "There is nothing at this path."
@@ -111,6 +108,10 @@ class GraphApp:
             response = await self._recommendation(served.pipeline, call, scope, receive, headers)
         except Problem as problem:
             response = _refusal(problem)
+        except TooSlow:
+            response = _refusal(
+                Problem(408, f"The body did not arrive within {BODY_SECONDS:g} s.", (), CLOSE)
+            )
         except NoAnswer as nothing:
             response = _refusal(_unanswered(nothing))
         except Left:
@@ -128,14 +129,18 @@ class GraphApp:
         refuse_method(scope, "POST")
         refuse_media_type(headers, b"application/json")
         explain = _explain(scope["query_string"])
-        body = await _read(receive, headers, pipeline.config.spec.limits.body_bytes)
-        self._admit(pipeline.config.spec.limits.concurrency)
-        try:
-            checked = pipeline.request.read(body)
-            query = Query(checked.values, checked.keys, pipeline.catalogue, call, explain)
-            return _answer(pipeline, await attended(execute(pipeline, query), receive))
-        finally:
-            self._in_flight -= 1
+        limits = pipeline.config.spec.limits
+        with Attendance(receive) as attendance:
+            body = await read_body(receive, headers, limits.body_bytes)
+            attendance.working()
+            # Only now it takes a place: a request that is slow to arrive keeps nobody else out.
+            self._admit(limits.concurrency)
+            try:
+                checked = pipeline.request.read(body)
+                query = Query(checked.values, checked.keys, pipeline.catalogue, call, explain)
+                return _answer(pipeline, await execute(pipeline, query))
+            finally:
+                self._in_flight -= 1
 
     def _admit(self, most: int) -> None:
         """Refuses what would only wait: a late answer is worth nothing to a shopper."""
@@ -148,14 +153,6 @@ class GraphApp:
     async def _send(self, send: Send, response: Response, known: bytes, *more: tuple[bytes, bytes]) -> None:
         closing = (CLOSE,) if self._lifecycle.draining and CLOSE not in response.headers else ()
         await respond(send, response, (b"x-request-id", known), *more, *closing)
-
-
-async def _read(receive: Receive, headers: Headers, limit: int) -> bytes:
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            return await read_body(receive, headers, limit)
-    except TimeoutError:
-        raise Problem(408, f"The body did not arrive within {_BODY_SECONDS:g} s.", (), CLOSE) from None
 
 
 def _trace(headers: Headers) -> str | None:

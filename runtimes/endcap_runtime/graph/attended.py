@@ -4,56 +4,75 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
+from time import monotonic
+from types import TracebackType
+from typing import Self
 
 from endcap_runtime.asgi import Receive
 
-T = TypeVar("T")
-
 # A request that is done sooner than this pays nothing for being watched.
-_WATCH_AFTER_SECONDS = 0.01
+_LOOK_SECONDS = 0.03
+# Longest time for a body to arrive.
+BODY_SECONDS = 10.0
 
 
 class Left(Exception):
     """The client closed the connection before it had its answer."""
 
 
-async def attended(work: Awaitable[T], receive: Receive) -> T:
-    """The result of `work`, which is cancelled when the client leaves. Raises Left."""
-    watch = _Watch(receive)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if watch.left and watch.task.uncancel() == 0:
-            raise Left from None
-        raise
-    finally:
-        watch.end()
+class TooSlow(Exception):
+    """The body did not arrive in time."""
 
 
-class _Watch:
-    """Reads on behind the body, once the work takes longer: all that can come is the end of the connection."""
+class Attendance:
+    """Watches one request: first that its body arrives, then that its client stays.
+
+    One timer serves for both, so that a quick request pays for no more than that. As a context manager it turns the
+    cancellation that it asked for into Left or TooSlow.
+    """
+
+    __slots__ = ("_fault", "_reader", "_receive", "_task", "_timer", "_until", "_working")
 
     def __init__(self, receive: Receive) -> None:
-        self.left = False
         self._receive = receive
-        self._reading: asyncio.Task[None] | None = None
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 (a coroutine that runs has a task)
-        self.task = task
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_SECONDS, self._begin)
+        self._fault: Exception | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._working = False
 
-    def _begin(self) -> None:
-        self._reading = asyncio.get_running_loop().create_task(self._read())
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._until = monotonic() + BODY_SECONDS
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look)
+        return self
 
-    async def _read(self) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if self._reader is not None:
+            self._reader.cancel()
+        if self._fault is not None and isinstance(error, asyncio.CancelledError):
+            raise self._fault from None
+
+    def working(self) -> None:
+        """The body is there: all that can still come is the end of the connection."""
+        self._working = True
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._working:
+            self._reader = loop.create_task(self._read_on())
+        elif monotonic() >= self._until:
+            self._end(TooSlow())
+        else:
+            self._timer = loop.call_later(_LOOK_SECONDS, self._look)
+
+    async def _read_on(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.left = True
-        self.task.cancel()
+        self._end(Left())
 
-    def end(self) -> None:
-        self._timer.cancel()
-        if self._reading is not None:
-            self._reading.cancel()
+    def _end(self, fault: Exception) -> None:
+        self._fault = fault
+        if self._task is not None:
+            self._task.cancel()

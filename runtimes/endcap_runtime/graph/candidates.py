@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[Any]
-Index = NDArray[np.bool_] | NDArray[np.intp] | NDArray[np.int32] | NDArray[np.int64]
+Index = slice | NDArray[np.bool_] | NDArray[np.intp] | NDArray[np.int32] | NDArray[np.int64]
 
 ABSENT = np.int32(2**31 - 1)
 _NO_ROWS = np.empty(0, dtype=np.int32)
@@ -75,7 +75,7 @@ class Candidates:
         return merged.take(np.lexsort((positions.min(axis=0), -score)))
 
     def take(self, index: Index) -> Candidates:
-        """The candidates of a boolean mask, or in the order of integer places."""
+        """The candidates of a boolean mask, of a slice, or in the order of integer places."""
         columns = {name: values[index] for name, values in self.columns.items()}
         return Candidates(
             self.rows[index], self.score[index], self.sources[index], columns, self.positions[:, index]

@@ -129,7 +129,7 @@ class Ladder:
 
 
 def first(candidates: Candidates, count: int) -> Candidates:
-    return candidates if len(candidates) <= count else candidates.take(np.arange(count))
+    return candidates if len(candidates) <= count else candidates.take(slice(count))
 
 
 def _failures(query: Query) -> list[tuple[str, str]]:

@@ -42,8 +42,10 @@ class Reading:
 
 
 def compiled(source: str, known: Environment) -> Expression:
-    """Compiles; an expression that is a bare name reads it without the ways of the language."""
+    """Compiles; a bare name is read, and a constant known, without the ways of the language."""
     expression = compile_expression(source, known)
+    if not expression.reads:
+        return _constant(expression)
     name = source.strip()
     if name not in expression.reads:
         return expression
@@ -52,6 +54,14 @@ def compiled(source: str, known: Environment) -> Expression:
     return replace(
         expression, evaluate=partial(_column, name.removeprefix("candidate."), ZEROS[expression.type])
     )
+
+
+def _constant(expression: Expression) -> Expression:
+    try:
+        value = expression(Scope({}))
+    except ExpressionFailed:
+        return expression
+    return replace(expression, evaluate=lambda _: value)
 
 
 def _value(name: str, scope: Scope) -> Any:
