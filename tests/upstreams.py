@@ -48,6 +48,7 @@ Behaviour = Literal[
     "stale",  # answers well once a connection, and closes it when it is asked again
     "trails",  # answers well, and begins another answer
     "answers_twice",
+    "spoils",  # passes the whole answer through `spoil`
     "interim",  # 100 Continue, then answers well
 ]
 # Every way to fail a caller, and what the caller calls it.
@@ -96,6 +97,7 @@ class Upstream:
     label: str = "upstream@1"
     behaviour: Behaviour = "well"
     delay: float = 0.5
+    spoil: Callable[[bytes], bytes] = bytes
     calls: list[Received] = field(default_factory=list)
     opened: int = 0
     hung_up: int = 0  # callers that left before they had their answer
@@ -125,6 +127,11 @@ class Upstream:
         """Connections that are open now."""
         return len(self._writers)
 
+    @property
+    def tasks(self) -> set[asyncio.Task[Any]]:
+        """What it runs itself."""
+        return set(self._tasks)
+
     async def listen(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, reuse_port=True)
         self._port = self._server.sockets[0].getsockname()[1]
@@ -150,7 +157,7 @@ class Upstream:
         assert task is not None
         self._tasks.add(task)
         try:
-            with suppress(asyncio.IncompleteReadError, ConnectionError):
+            with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
                 while await self._one(reader, writer):
                     pass
         finally:
@@ -228,7 +235,8 @@ class Upstream:
         pieces = {
             "resets_mid_body": [whole[: -len(body) // 2]],
             "answers_twice": [whole + whole],
-            "trails": [whole + b"HTTP/1.1 200 OK\r\nx-a: b"],
+            "trails": [whole + b"HTTP/1.1 500 No\r\nx-a: b"],
+            "spoils": [self.spoil(whole)],
             "interim": [b"HTTP/1.1 100 Continue\r\n\r\n" + whole],
         }
         return pieces.get(how, [whole])
