@@ -23,7 +23,7 @@ from model_servers import (
 
 from endcap_api.runtime_config import ModelConfig
 from endcap_runtime.model import predictor
-from endcap_runtime.model.trial import tried
+from endcap_runtime.model.trial import SPARE_BYTES, allowance, tried
 from endcap_runtime.termination import StartFailed
 
 ROWS = training_rows(5)[0]
@@ -128,6 +128,19 @@ def test_a_gadget_dies_in_a_child_with_its_limits(tmp_path):
     assert tried(lambda: bytearray(8 * 1024**3), 1024**3) == "MemoryError"
     assert tried(lambda: None, 1024**3) is None
     assert tried(lambda: os.kill(os.getpid(), signal.SIGKILL), 1024**3) == "it ended by SIGKILL"
+
+
+@pytest.mark.parametrize("folder", ["", "memory/"])
+def test_a_trial_takes_less_than_the_container_has_left(tmp_path, folder):
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if folder else ("memory.max", "memory.current")
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (model := tmp_path / "model").write_bytes(b"x" * 1000)
+    assert allowance(model, tmp_path) == 1024**3 + 20_000
+    for name, value in zip(names, (512 * 1024**2, 200 * 1024**2), strict=True):
+        (tmp_path / folder / name).write_text(f"{value}\n")
+    assert allowance(model, tmp_path) == 312 * 1024**2 - SPARE_BYTES
+    (tmp_path / folder / names[0]).write_text("max\n" if not folder else str(2**63))
+    assert allowance(model, tmp_path) == 1024**3 + 20_000
 
 
 def test_a_skops_file_that_asks_for_gigabytes_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 import lightgbm
 
 from endcap_runtime.model.job import Matrix
-from endcap_runtime.model.trial import BASE_BYTES, GROWTH, tried
+from endcap_runtime.model.trial import allowance, tried
 from endcap_runtime.termination import StartFailed
 
 _HEAD = b"tree\n"
@@ -28,7 +28,7 @@ class LightGBMModel:
                 raise StartFailed(
                     "ModelLoadFailed", f"{path.name} is not LightGBM text: save it by Booster.save_model"
                 )
-        if why := tried(lambda: _load(path), BASE_BYTES + GROWTH * path.stat().st_size):
+        if why := tried(lambda: _load(path), allowance(path)):
             raise StartFailed("ModelLoadFailed", f"a trial load of {path.name} failed: {why}")
         self._booster = _load(path)
         if self._booster.num_model_per_iteration() > 1:

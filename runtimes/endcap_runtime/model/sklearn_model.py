@@ -16,7 +16,7 @@ import sklearn
 import skops.io
 
 from endcap_runtime.model.job import Matrix
-from endcap_runtime.model.trial import BASE_BYTES, GROWTH, tried
+from endcap_runtime.model.trial import allowance, tried
 from endcap_runtime.termination import StartFailed
 
 _BINARY = ("negative", "positive")
@@ -82,7 +82,7 @@ def _load(path: Path, *, allow_pickle: bool) -> Any:
     with path.open("rb") as file:
         head = file.read(len(_SKOPS_MAGIC))
     if path.suffix == ".skops" and head == _SKOPS_MAGIC:
-        if why := tried(lambda: load_skops(path), BASE_BYTES + GROWTH * path.stat().st_size):
+        if why := tried(lambda: load_skops(path), allowance(path)):
             raise StartFailed("ModelLoadFailed", f"a trial load of {path.name} failed: {why}")
         return load_skops(path)
     if not allow_pickle:

@@ -6,10 +6,12 @@ The child is a fork, so that libraries are not imported twice; the server has ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 from endcap_runtime.termination import StartFailed
@@ -17,7 +19,24 @@ from endcap_runtime.termination import StartFailed
 SECONDS = 60
 BASE_BYTES = 1024**3
 GROWTH = 20  # times a file, which may be compressed
+SPARE_BYTES = 16 * 1024**2
+# What the container may take and takes, by version of the kernel's control groups.
+_GROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 _MOST_MESSAGE = 4096
+
+
+def allowance(path: Path, groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that loading a file may take: by its size, and less than the container has left, for a container that
+    runs out of memory is killed whole and says nothing.
+    """
+    wanted = BASE_BYTES + GROWTH * path.stat().st_size
+    return max(SPARE_BYTES, min([wanted, *_left(groups)]))
+
+
+def _left(groups: Path) -> Iterator[int]:
+    for limit, used in _GROUPS:
+        with contextlib.suppress(OSError, ValueError):  # another version, or no limit: the word "max"
+            yield int((groups / limit).read_text()) - int((groups / used).read_text()) - SPARE_BYTES
 
 
 def tried(work: Callable[[], object], most_bytes: int) -> str | None:
