@@ -163,7 +163,13 @@ def test_a_skops_file_that_asks_for_gigabytes_is_refused(tmp_path):
 
 def test_a_booster_of_many_classes_is_told_what_to_do(tmp_path):
     features, _ = training_rows(60)
-    parameters = {"objective": "multiclass", "num_class": 3, "verbose": -1, "min_data_in_leaf": 2}
+    parameters = {
+        "objective": "multiclass",
+        "num_class": 3,
+        "verbose": -1,
+        "min_data_in_leaf": 2,
+        "num_threads": 1,
+    }
     labels = np.arange(60) % 3
     booster = lightgbm.train(parameters, lightgbm.Dataset(features, labels), num_boost_round=2)
     booster.save_model(note(tmp_path, "4.txt") / "4.txt")

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LightGBM from its own text format, which holds trees and runs no code.
-
-Its parser is native code, so a broken file is first read in a child process: what kills the child has a name in the
-termination message.
-"""
+"""LightGBM from its own text format, which holds trees and runs no code."""
 
 from __future__ import annotations
 
@@ -13,7 +9,6 @@ from typing import Any
 import lightgbm
 
 from endcap_runtime.model.job import Matrix
-from endcap_runtime.model.trial import allowance, tried
 from endcap_runtime.termination import StartFailed
 
 _HEAD = b"tree\n"
@@ -28,8 +23,6 @@ class LightGBMModel:
                 raise StartFailed(
                     "ModelLoadFailed", f"{path.name} is not LightGBM text: save it by Booster.save_model"
                 )
-        if why := tried(lambda: _load(path), allowance(path)):
-            raise StartFailed("ModelLoadFailed", f"a trial load of {path.name} failed: {why}")
         self._booster = _load(path)
         if self._booster.num_model_per_iteration() > 1:
             raise StartFailed("ModelLoadFailed", f"{path.name} has many classes: use framework python for it")

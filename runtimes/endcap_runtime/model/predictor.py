@@ -97,13 +97,15 @@ def _columns(answer: Any) -> dict[str, Any]:
 
 def load(config: ModelConfig, directory: Path, observe: Observe) -> Predictor:
     """Loads the model and its hooks; raises StartFailed."""
-    hooks = [
-        None if name is None else function(name, directory, "HookLoadFailed")
-        for name in (config.preprocess, config.postprocess)
-    ]
-    takes_matrix = config.framework != "python" and hooks == [None, None]
-    model = _model(config, directory, takes_matrix=takes_matrix)
-    return Predictor(model, hooks[0], hooks[1], config.outputs, takes_matrix, observe)
+    hooks = (config.preprocess, config.postprocess)
+    takes_matrix = config.framework != "python" and hooks == (None, None)
+    model = _model(config, directory, takes_matrix=takes_matrix)  # before the hooks, which may start threads
+    preprocess, postprocess = (_hook(name, directory) for name in hooks)
+    return Predictor(model, preprocess, postprocess, config.outputs, takes_matrix, observe)
+
+
+def _hook(name: str | None, directory: Path) -> Call | None:
+    return None if name is None else function(name, directory, "HookLoadFailed")
 
 
 def _model(config: ModelConfig, directory: Path, *, takes_matrix: bool) -> Call:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does something dangerous in a child process first, under limits of memory and time: the child may die of it.
 
-The child is a fork, so that libraries are not imported twice; the server has neither threads nor a loop yet.
+The child is a fork, so that libraries are not imported twice: the server has neither a loop nor threads yet, and
+numeric libraries have been held to one (`endcap_runtime.__init__`). A child that hangs all the same is ended.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +49,8 @@ def tried(work: Callable[[], object], most_bytes: int) -> str | None:
         _work(work, most_bytes, writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
+        if not select.select([pipe], [], [], SECONDS)[0]:
+            os.kill(child, signal.SIGKILL)
         message = pipe.read(_MOST_MESSAGE).decode(errors="replace")
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status == 0:
