@@ -184,6 +184,16 @@ def test_a_model_of_another_width_names_both(tmp_path):
     assert "takes 4 features, but 3 inputs are declared" in message
 
 
+def test_inputs_in_another_order_than_the_model_was_fitted_are_refused(tmp_path):
+    features, labels = training_rows()
+    dataset = lightgbm.Dataset(features, labels, feature_name=list(FEATURES))
+    booster = lightgbm.train({"verbose": -1, "num_threads": 1}, dataset, num_boost_round=2)
+    booster.save_model(note(tmp_path, "4.txt") / "4.txt")
+    inputs = [{"name": name, "type": "number"} for name in reversed(FEATURES)]
+    assert "in another order" in refusal(tmp_path, "lightgbm", ".txt", inputs=inputs)[1]
+    assert len(load(tmp_path, "lightgbm", ".txt")(ROWS, 5)["score"]) == 5
+
+
 def test_a_python_model_is_what_its_factory_returns(tmp_path):
     source = """
         import json

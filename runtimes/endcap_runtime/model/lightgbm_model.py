@@ -27,7 +27,7 @@ class LightGBMModel:
         if self._booster.num_model_per_iteration() > 1:
             raise StartFailed("ModelLoadFailed", f"{path.name} has many classes: use framework python for it")
         self.width: int | None = self._booster.num_feature()
-        self.names: list[str] | None = None
+        self.names: list[str] | None = self._booster.feature_name()
 
     def predict(self, matrix: Matrix) -> Any:
         return self._booster.predict(matrix, num_threads=1)
