@@ -161,7 +161,7 @@ async def test_back_fill_puts_back_what_limits_removed_in_order_then_takes_from_
     assert products(answer) == [
         "Ice cream", "Plastic cutlery", "Milk", "Gift wrap", "Plastic cups", "Paper napkins",
     ]  # fmt: skip
-    assert answer["recommendations"][-1]["sources"] == ["catalogue"]
+    assert [each["sources"][0] for each in answer["recommendations"][4:]] == ["together", "catalogue"]
     assert answer["recommendations"][-1]["reason"] == "Among the first by sold"
     assert answer["degraded"] == []
     assert [each["position"] for each in answer["recommendations"]] == [1, 2, 3, 4, 5, 6]

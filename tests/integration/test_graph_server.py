@@ -253,8 +253,22 @@ class _Served(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
+@contextmanager
+def stored(port: int, content: bytes) -> Iterator[None]:
+    """An HTTP server that has one file at every path."""
+    with _Store(("127.0.0.1", port), _Served) as store:
+        store.content = content
+        thread = threading.Thread(target=store.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield
+        finally:
+            store.shutdown()
+            thread.join()
+
+
 async def test_a_store_that_is_down_is_asked_again_until_it_is_back(shop: Shop, tmp_path: Path) -> None:
-    file = tmp_path / "store/models/catalogue/1.parquet"
+    content = (tmp_path / "store/models/catalogue/1.parquet").read_bytes()
     port = free_port()
     graph = shop.basket().select("1")
     graph = graph.items_at(f"http://127.0.0.1:{port}/1.parquet", graph.catalogue["sha256"])
@@ -262,13 +276,8 @@ async def test_a_store_that_is_down_is_asked_again_until_it_is_back(shop: Shop, 
     with running(tmp_path, {"ENDCAP_ALLOWED_HOSTS": f"127.0.0.1:{port}"}) as server:
         page = await rejected(server, "ArtefactUnreachable")
         assert page["rejected"]["revision"] == graph.config().revision
-        with _Store(("127.0.0.1", port), _Served) as store:
-            store.content = file.read_bytes()
-            thread = threading.Thread(target=store.serve_forever, kwargs={"poll_interval": 0.05})
-            thread.start()
+        with stored(port, content):
             await serves(server, graph.config().revision)
-            store.shutdown()
-            thread.join()
 
 
 async def test_a_client_that_leaves_takes_its_upstream_calls_with_it(shop: Shop, tmp_path: Path) -> None:

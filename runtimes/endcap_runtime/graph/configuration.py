@@ -76,14 +76,12 @@ class Configuration:
                 taking.cancel()
 
     def _signature(self) -> object:
-        """What changes when the kubelet swaps the mounted directory, or somebody writes the file."""
-        link, file = self._directory / "..data", self._directory / WANTED
+        """What changes when the kubelet swaps the directory behind its `..data` link, or somebody writes the file."""
         try:
-            status = file.stat()
+            status = (self._directory / WANTED).stat()
         except FileNotFoundError:
             return None
-        target = link.readlink() if link.is_symlink() else None
-        return target, status.st_mtime_ns, status.st_size, status.st_ino
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
     async def _take(self) -> None:
         try:
