@@ -64,7 +64,9 @@ def _control(settings: Settings, cluster: Cluster, http: aiohttp.ClientSession, 
         platform=settings.platform,
         metrics=metrics,
     )
-    return Control(store, WorkQueue(metrics.queue_seconds.observe), reconciliation, metrics)
+    control = Control(store, WorkQueue(metrics.queue_seconds.observe), reconciliation, metrics)
+    metrics.observe(lambda: len(control.queue), control.objects)
+    return control
 
 
 def _noticed(control: Control) -> handlers.Noticed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -35,9 +36,7 @@ class Control:
     async def work(self) -> None:
         """Take keys until cancelled."""
         while True:
-            key = await self.queue.take()
-            self.metrics.queue_depth.set(len(self.queue))
-            await self._work_on(key)
+            await self._work_on(await self.queue.take())
 
     async def _work_on(self, key: Key) -> None:
         before = self.store.get(key)
@@ -108,6 +107,11 @@ class Control:
     def _changed(self, key: Key) -> None:
         self.rechecks.pop(key, None)
         self.queue.add(key, Urgency.CHANGE)
+
+    def objects(self) -> Counter[tuple[str, bool]]:
+        """How many resources there are, by kind and readiness."""
+        found = ((key, self.store.get(key)) for key in self.store.keys(OURS))
+        return Counter((key.kind, is_ready(manifest)) for key, manifest in found if manifest)
 
     async def compare(self, cluster: Cluster, namespaces: Iterable[str]) -> None:
         """List everything, mend the store, and look at every resource again."""

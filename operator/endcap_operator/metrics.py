@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
+Counts = Mapping[tuple[str, bool], int]
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -26,13 +29,17 @@ class Metrics:
         self.api_requests = self._counter(
             "rest_client_requests", "Requests to the API server.", "code", "method"
         )
-        self.objects = self._gauge("endcap_objects", "Resources by readiness.", "kind", "ready")
         self.drift = self._counter(
             "endcap_drift_corrections", "Children restored after someone changed or deleted them.", "kind"
         )
         self.last_event = self._gauge(
             "endcap_watch_last_event_timestamp_seconds", "When the last event of a kind came.", "kind"
         )
+
+    def observe(self, depth: Callable[[], int], objects: Callable[[], Counts]) -> None:
+        """Ask for the depth of the queue and the number of resources whenever the figures are asked for."""
+        self.queue_depth.set_function(depth)
+        self.registry.register(_Objects(objects))
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -42,6 +49,19 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(name, text, labels, registry=self.registry, buckets=_SECONDS)
+
+
+class _Objects(Collector):
+    """Counted when asked for, since what is kept beside the store would drift from it."""
+
+    def __init__(self, counts: Callable[[], Counts]) -> None:
+        self.counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily("endcap_objects", "Resources by readiness.", labels=["kind", "ready"])
+        for (kind, ready), number in sorted(self.counts().items()):
+            family.add_metric([kind, str(ready).lower()], number)
+        yield family
 
 
 @asynccontextmanager

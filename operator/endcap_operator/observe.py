@@ -46,27 +46,34 @@ class Observer:
 
     async def observe(self, resource: Resource) -> Observed:
         family = self.store.family(resource.key)
-        children, taken = await self._children(resource, family)
+        known = await self._known(resource, family)
+        children = {k: m for k, m in known.items() if k in CHILDREN and _owned(m, resource.identity.uid)}
+        foreign = {
+            key: known[key.kind] for key in children_of(resource) if key.kind in known.keys() - children
+        }
+        left = [key for key, manifest in foreign.items() if _is_left(manifest, resource)]
         self.store.refer(resource.key, _called(resource))
         pods = list(_own_pods(children, family))
         if resource.key.kind == "InferenceGraph":
             pods = await self._read_back(resource.key, pods)
-        return Observed(children, tuple(taken), tuple(pods), dict(self._models(resource)))
+        return Observed(
+            children=children,
+            taken=tuple(key for key in foreign if key not in left),
+            left=tuple(left),
+            pods=tuple(pods),
+            models=dict(self._models(resource)),
+        )
 
     def forget(self, key: Key) -> None:
         self.store.refer(key, ())
         self.noticed.pop(key, None)
 
-    async def _children(
-        self, resource: Resource, family: Iterable[Manifest]
-    ) -> tuple[dict[str, Manifest], list[Key]]:
-        """Our own children by kind, and the names that someone else has."""
+    async def _known(self, resource: Resource, family: Iterable[Manifest]) -> dict[str, Manifest]:
+        """The objects that have the name of a child, by kind, whoever's they are."""
         known = {m["kind"]: m for m in family if m["metadata"]["name"] == resource.identity.child}
         missing = [key for key in children_of(resource) if key.kind not in known]
         found = await asyncio.gather(*map(self._live, missing))
-        known |= {m["kind"]: m for m in found if m is not None}
-        own = {k: m for k, m in known.items() if k in CHILDREN and _owned(m, resource.identity.uid)}
-        return own, [key for key in children_of(resource) if key.kind in known and key.kind not in own]
+        return known | {m["kind"]: m for m in found if m is not None}
 
     async def _live(self, key: Key) -> Manifest | None:
         try:
@@ -125,6 +132,12 @@ def _called(resource: Resource) -> list[Key]:
 
 def _owned(manifest: Manifest, uid: str) -> bool:
     return bool(controller_of(manifest).get("uid") == uid)
+
+
+def _is_left(manifest: Manifest, resource: Resource) -> bool:
+    """Whether an earlier resource of this kind and name owned it."""
+    owner = controller_of(manifest)
+    return (owner.get("kind"), owner.get("name")) == (resource.key.kind, resource.key.name)
 
 
 def _own_pods(children: dict[str, Manifest], family: Iterable[Manifest]) -> Iterator[Pod]:

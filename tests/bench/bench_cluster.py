@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path.extend(str(HERE.parent / folder) for folder in (".", "cluster", "e2e"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "cluster"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "e2e"))
 
 import aiohttp
 import httpx
@@ -34,7 +35,7 @@ from shoppers import Load
 RESOURCES = 200
 EDITS = 20
 REPAIRS = 5
-LOOK = 0.01
+START_SECONDS = 4.0  # until the watches stand and the first comparison is done
 BARE_CONCURRENCY = 16
 
 
@@ -137,6 +138,7 @@ def bare_rate(world: Operated, namespace: str) -> float:
     world.client.send("DELETE", world.client.path("InferenceGraph", elsewhere))
     world.log.write_text("")
     world.start()
+    time.sleep(START_SECONDS)
     return rate
 
 
@@ -260,7 +262,7 @@ def ready(shop: Shop) -> Iterator[Figure]:
     yield Figure("a ModelDeployment is Ready", comes, "s", 60)
     goes = timed(
         lambda: shop.client.delete("ModelDeployment", shop.namespace, "visitor"),
-        lambda: not shop.pods("visitor-model") and not shop.get("Deployment", "visitor-model"),
+        lambda: not shop.left_of("visitor"),
         "nothing left",
     )
     yield Figure("  deleted: nothing is left", goes, "s")

@@ -137,7 +137,7 @@ def test_a_selector_with_one_more_label_is_restored(world: Operated, shop: str) 
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Service", "ConfigMap", "PodDisruptionBudget"])
-@pytest.mark.parametrize("forged", ["nothing", "labels", "labels and an owner"])
+@pytest.mark.parametrize("forged", ["nothing", "labels", "another owner"])
 def test_an_object_of_someone_else_is_neither_adopted_nor_changed(
     world: Operated, kind: str, forged: str
 ) -> None:
@@ -165,14 +165,14 @@ def _foreign(kind: str, name: str, forged: str) -> dict[str, Any]:
     owner = {
         "apiVersion": "endcap.dev/v1alpha1",
         "kind": "InferenceGraph",
-        "name": "payments",
+        "name": "another" if forged == "another owner" else name.rpartition("-")[0],
         "uid": "11111111-2222-3333-4444-555555555555",
         "controller": True,
     }
     metadata = {
         "name": name,
         **({"labels": labels} if forged != "nothing" else {}),
-        **({"ownerReferences": [owner]} if forged == "labels and an owner" else {}),
+        **({"ownerReferences": [owner]} if "owner" in forged else {}),
     }
     pod = {
         "metadata": {"labels": {"app": "payments"}},
@@ -189,12 +189,27 @@ def _foreign(kind: str, name: str, forged: str) -> dict[str, Any]:
     return {"kind": kind, "metadata": metadata, **bodies[kind]}
 
 
+def test_what_an_earlier_resource_of_the_name_left_is_waited_for_and_is_no_trouble(world: Operated) -> None:
+    """Deleted and made again at once: the garbage collector takes a moment, and only what is new is ours."""
+    namespace = world.namespace()
+    left = world.client.create(_foreign("ConfigMap", "payments-graph", "an owner of the name"), namespace)
+    for manifest in (ranker(), recaller(), intent(), graph("payments")):
+        world.client.apply(manifest, namespace)
+    found = world.says("InferenceGraph", namespace, "payments", "Progressing", "Replacing")
+    assert found["status"] == "True"
+    world.quiet()
+    assert world.get("ConfigMap", namespace, "payments-graph") == left
+    assert [e for e in world.client.items("Event", namespace) if e["type"] == "Warning"] == []
+    world.client.delete("ConfigMap", namespace, "payments-graph")
+    world.says("InferenceGraph", namespace, "payments", "Progressing", "RollingOut")
+
+
 def test_a_forged_child_is_not_pruned(world: Operated) -> None:
     """S9: it says that it is ours in every label, and its owner's UID is another's."""
     namespace = world.namespace()
     world.client.apply(ranker("prices"), namespace)
     eventually(lambda: world.get("Deployment", namespace, "prices-model"), "made")
-    scaler = _foreign("ConfigMap", "prices-model", "labels and an owner")
+    scaler = _foreign("ConfigMap", "prices-model", "another owner")
     scaler["metadata"]["labels"] |= {
         "app.kubernetes.io/name": "model",
         "app.kubernetes.io/instance": "prices",

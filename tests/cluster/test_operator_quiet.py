@@ -84,6 +84,7 @@ def test_health_and_metrics_are_served_and_nothing_else(settled: Operated) -> No
     text = httpx.get(f"{settled.health}/metrics").text
     for name in ("workqueue_depth", "rest_client_requests_total", "endcap_reconcile_time_seconds_bucket"):
         assert name in text
+    assert f'endcap_objects{{kind="InferenceGraph",ready="false"}} {(RESOURCES - 3 + 1) // 2}.0' in text
     for path in ("/", "/metrics/", "/healthz/x", "//metrics", "/debug"):
         assert httpx.get(f"{settled.health}{path}").status_code == 404
 

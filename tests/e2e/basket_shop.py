@@ -27,7 +27,7 @@ from endcap_cli.stores import S3Store
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "01-basket"
 NAMESPACE = "e2e-shop"
-TWICE = ("basket-ranker", "item-cooccurrence")
+TWICE = ("basket", "basket-ranker", "item-cooccurrence")
 LONG = 600.0
 PORT = 8080
 
@@ -37,12 +37,13 @@ def kubeconfig() -> Path:
 
 
 def example() -> dict[str, dict[str, Any]]:
-    """The example's resources by name, two replicas of those that tests kill."""
+    """The example's resources by name, two replicas of those that tests kill, small enough to fit beside the demo."""
     texts = [(EXAMPLE / name).read_text() for name in ("models.yaml", "graph.yaml")]
     found = {m["metadata"]["name"]: m for text in texts for m in yaml.safe_load_all(text) if m}
-    for name in TWICE:
-        found[name]["spec"]["replicas"] = {"min": 2}
-    found["basket"]["spec"]["replicas"] = {"min": 2}
+    for name, manifest in found.items():
+        manifest["spec"].setdefault("resources", {})["cpu"] = "20m"
+        if name in TWICE:
+            manifest["spec"]["replicas"] = {"min": 2}
     return found
 
 
@@ -122,6 +123,15 @@ class Shop:
         """What each ready graph pod serves, asked directly."""
         addresses = [p["status"]["podIP"] for p in self.ready_pods("basket-graph")]
         return [httpx.get(f"http://{a}:{PORT}/-/revision", timeout=5).json()["serving"] for a in addresses]
+
+    def left_of(self, name: str) -> list[str]:
+        """Whatever carries the name of a resource as its instance, pods on their way out among them."""
+        kinds = ("Deployment", "ReplicaSet", "Service", "PodDisruptionBudget", "ConfigMap", "Pod")
+        items = [item for kind in kinds for item in self.client.items(kind, self.namespace)]
+        label = "app.kubernetes.io/instance"
+        return [
+            i["metadata"]["name"] for i in items if (i["metadata"].get("labels") or {}).get(label) == name
+        ]
 
     def whole(self) -> None:
         """Wait until everything is as the example says."""

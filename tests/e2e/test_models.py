@@ -15,7 +15,6 @@ from shoppers import Load, ask
 pytestmark = pytest.mark.e2e
 
 RATE = 20.0
-CHILDREN = ("Deployment", "ReplicaSet", "Service", "PodDisruptionBudget", "Pod")
 
 
 def test_a_model_gets_ready_and_leaves_nothing_behind(shop: Shop) -> None:
@@ -26,13 +25,7 @@ def test_a_model_gets_ready_and_leaves_nothing_behind(shop: Shop) -> None:
     assert status["version"] == "1"
     assert status["sha256"] == manifest["spec"]["model"]["sha256"]
     shop.client.delete("ModelDeployment", shop.namespace, "visitor")
-    eventually(lambda: left_of(shop, "visitor") == [], "nothing is left", LONG)
-
-
-def left_of(shop: Shop, name: str) -> list[str]:
-    items = [item for kind in CHILDREN for item in shop.client.items(kind, shop.namespace)]
-    labels = "app.kubernetes.io/instance"
-    return [i["metadata"]["name"] for i in items if (i["metadata"].get("labels") or {}).get(labels) == name]
+    eventually(lambda: shop.left_of("visitor") == [], "nothing is left", LONG)
 
 
 def test_a_missing_model_is_named_and_its_coming_heals_the_graph(shop: Shop) -> None:

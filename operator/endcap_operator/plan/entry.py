@@ -16,7 +16,7 @@ from endcap_operator.manifests.identity import Identity
 from endcap_operator.plan.children import wanted_kinds
 from endcap_operator.plan.facts import Observed, Plan, Resource
 from endcap_operator.plan.graph import plan_graph
-from endcap_operator.plan.halted import plan_name_taken, plan_unaccepted
+from endcap_operator.plan.halted import plan_heir, plan_name_taken, plan_unaccepted
 from endcap_operator.plan.model import model_problems, plan_model
 from endcap_operator.platform import Platform
 
@@ -55,6 +55,8 @@ def plan_for(resource: Resource, observed: Observed, platform: Platform) -> Plan
     spec = resource.spec
     if observed.taken:
         return plan_name_taken(resource, observed)
+    if observed.left:
+        return plan_heir(resource, observed)
     if isinstance(spec, InferenceGraphSpec):
         return plan_graph(resource, spec, observed, platform)
     if isinstance(spec, ModelDeploymentSpec):

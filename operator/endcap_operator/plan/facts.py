@@ -40,12 +40,14 @@ class Referenced:
 class Observed:
     """What is in the cluster.
 
-    `children` are our own, by kind; `taken` are objects of someone else that have the name of a child; `models`
-    are those that exist, by name, of those that a graph names.
+    `children` are our own, by kind; `taken` are objects of someone else that have the name of a child, and `left`
+    those that an earlier resource of this name left for the garbage collector; `models` are those that exist, by
+    name, of those that a graph names.
     """
 
     children: Mapping[str, Manifest] = field(default_factory=dict)
     taken: tuple[Key, ...] = ()
+    left: tuple[Key, ...] = ()
     pods: tuple[Pod, ...] = ()
     models: Mapping[str, Referenced] = field(default_factory=dict)
 

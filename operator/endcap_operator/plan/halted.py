@@ -5,7 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from endcap_operator.plan.conditions import Condition, accepted, condition, name_taken, status_of, stopped
+from endcap_operator.plan.conditions import (
+    Condition,
+    accepted,
+    condition,
+    moving,
+    name_taken,
+    status_of,
+    stopped,
+)
 from endcap_operator.plan.facts import Observed, Plan, Resource
 from endcap_operator.plan.pods import Failure
 from endcap_operator.plan.remedies import advised
@@ -31,6 +39,18 @@ def plan_name_taken(resource: Resource, observed: Observed) -> Plan:
         accepted(resource.generation),
         condition("Ready", "False", failure.reason, advised(failure), resource.generation),
         *stopped(failure, resource.generation),
+    ]
+    return Plan(status=status_of(resource, observed.pods, conditions), recheck=RETRY_SECONDS)
+
+
+def plan_heir(resource: Resource, observed: Observed) -> Plan:
+    """A resource was deleted and made again before its children were gone: nothing is amiss, and nothing done yet."""
+    names = ", ".join(f"{key.kind} {key.name}" for key in observed.left)
+    message = f"{names} of an earlier {resource.identity.kind} {resource.identity.name} is being removed."
+    conditions = [
+        accepted(resource.generation),
+        condition("Ready", "False", "Starting", message, resource.generation),
+        *moving("Replacing", message, resource.generation),
     ]
     return Plan(status=status_of(resource, observed.pods, conditions), recheck=RETRY_SECONDS)
 
