@@ -187,6 +187,32 @@ async def test_the_ladder_takes_the_next_rung_when_one_fails(shop: Shop) -> None
     assert answer["served_by"] == {"fallback": "catalogue@1"}
 
 
+async def test_a_rung_that_has_nothing_hands_over_to_the_next(shop: Shop) -> None:
+    await shop.models["item-cooccurrence"].refuse()
+    await shop.models["buy-it-again"].refuse()
+    shop.models["popularity"].answer = lambda _: {"item": [[]], "score": [[]]}
+    ladder = [{"model": "popularity"}, {"catalogue": {"orderBy": "sold"}}]
+    answer = await shop.engine(shop.basket().select("1").with_(fallback=ladder)).ask(**CART)
+    assert products(answer) == ["Milk"]
+    assert list(degraded(answer)) == ["together", "buy-again"]
+
+
+async def test_the_catalogue_rung_looks_beyond_its_first_thousand(tmp_path: Path) -> None:
+    item = {"category": "many", "price": 1.0, "stores": ["7"]}
+    items = [{**item, "id": str(n), "name": f"Thing {n}", "sold": 5000 - n} for n in range(1500)]
+    items[1400]["stores"] = ["330"]
+    async with Shop(tmp_path, items=items) as shop:
+        await shop.models["buy-it-again"].refuse()
+        graph = (
+            shop.graph()
+            .recall("again", "buy-it-again")
+            .keep("in-store", "request.store in candidate.stores")
+            .select("3")
+            .with_(fallback=[{"catalogue": {"orderBy": "sold"}}])
+        )
+        assert products(await shop.engine(graph).ask(**{**CART, "cart": []})) == ["Thing 1400"]
+
+
 async def test_the_fallback_model_answers_through_the_filters(shop: Shop) -> None:
     await shop.models["item-cooccurrence"].refuse()
     await shop.models["buy-it-again"].refuse()

@@ -126,6 +126,7 @@ EXPRESSIONS: dict[str, dict[str, Any]] = {
     "filter-unavailable": {"filter": {"keep": "intent.confidence > 0.5 && candidate.price > 0.0"}},
     "filter-recall": {"filter": {"drop": "candidate.buy_again.times > 100"}},
     "rank": {"rank": {"by": NO_VALUE}},
+    "rank-nan": {"rank": {"by": "candidate.price * 0.0 / 0.0"}},
     "rank-unavailable": {"rank": {"by": "candidate.price * intent.confidence"}},
     "rank-recall": {"rank": {"by": "candidate.buy_again.score"}},
     "limit": {"limit": {"per": NO_VALUE, "max": 1}},

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from shop import Engine, Shop
 
+from endcap_runtime.graph import attended
+
 CART = {"customer": "1467", "cart": ["Paper plates"], "store": "330"}
 
 
@@ -248,6 +250,62 @@ async def test_more_requests_than_allowed_are_told_to_come_back(shop: Shop) -> N
     refused = next(response for response in responses if response.status_code == 503)
     assert refused.headers["retry-after"] == "1"
     assert (await engine.post(CART)).status_code == 200
+
+
+def scope_of(body: bytes) -> dict[str, Any]:
+    headers = [(b"host", b"graph"), (b"content-length", b"%d" % len(body))]
+    return {
+        "type": "http", "method": "POST", "path": "/basket", "raw_path": b"/basket", "query_string": b"",
+        "headers": headers,
+    }  # fmt: skip
+
+
+async def test_clients_that_leave_take_their_upstream_calls_with_them(shop: Shop) -> None:
+    shop.models["buy-it-again"].behaviour = "hangs"
+    graph = shop.graph().recall("together", "item-cooccurrence").recall("again", "buy-it-again").select()
+    engine = shop.engine(graph.with_(deadline="1m", limits={"concurrency": 500}))
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def ask_and_leave() -> None:
+        messages = iter([{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}])
+
+        async def receive() -> dict[str, Any]:
+            return next(messages)
+
+        await engine.app(scope_of(b"{}"), receive, send)
+
+    before = len(asyncio.all_tasks())
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(ask_and_leave() for _ in range(300)))
+    await asyncio.sleep(0.2)
+    assert sent == []
+    assert engine.counted("graph_requests_total", graph="basket", code="499") == 300
+    # The upstream's own tasks, one a connection, are all that may be left.
+    assert len(asyncio.all_tasks()) - before <= sum(model.open for model in shop.models.values())
+    assert shop.models["buy-it-again"].open == 0
+    assert (await engine.post({"limit": 0})).status_code == 422
+
+
+async def test_a_body_that_does_not_arrive_is_given_up(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attended, "BODY_SECONDS", 0.1)
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with asyncio.timeout(5):
+        await engine.app(scope_of(b"{}"), receive, send)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
 
 
 async def test_nothing_a_model_thinks_in_is_public(engine: Engine) -> None:
