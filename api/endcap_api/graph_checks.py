@@ -35,6 +35,9 @@ _LANGUAGE = (
     "void while"
 )
 RESERVED = frozenset(("request", "candidate", *_LANGUAGE.split()))
+# What an answer calls things of its own: no step can have these names, and a step that shows there none of the second.
+ANSWER_STEPS = frozenset(("merge", "fallback"))
+ANSWER_FIELDS = frozenset(("recommendations", "degraded", "explain", "customer"))
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "product": (str,),
@@ -121,6 +124,8 @@ def _order_problems(spec: InferenceGraphSpec) -> Iterator[Problem]:
             yield Problem(
                 f"spec.steps[{index}].name", f"{step.name} is a word of the language: rename the step"
             )
+        if step.name in ANSWER_STEPS or (step.model and step.name in ANSWER_FIELDS):
+            yield Problem(f"spec.steps[{index}].name", f"{step.name} is a word of the answer: rename the step")
         if step.kind == "recall" and reading:
             yield Problem(
                 f"spec.steps[{index}]",

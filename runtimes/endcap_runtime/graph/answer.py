@@ -24,7 +24,6 @@ from endcap_runtime.graph.reasons import Reason, Words, compile_reason, fixed
 
 # The one request field that says whom the answer is for; it comes back so that an answer can be read alone.
 WHO = "customer"
-RESERVED = ("recommendations", "degraded", "explain", WHO)
 
 
 @dataclass(frozen=True, slots=True)

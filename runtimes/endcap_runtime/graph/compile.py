@@ -10,12 +10,12 @@ from endcap_api.expressions import ExpressionError
 from endcap_api.graph_checks import check_graph, missing_models
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.base import milliseconds
-from endcap_runtime.graph.answer import RESERVED, AnswerForm, answer_form
+from endcap_runtime.graph.answer import AnswerForm, answer_form
 from endcap_runtime.graph.building import Builder, Built, Surroundings
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.dag import Node
 from endcap_runtime.graph.failures import InvalidSpec
-from endcap_runtime.graph.fallback import FALLBACK, Ladder
+from endcap_runtime.graph.fallback import Ladder
 from endcap_runtime.graph.items import Items
 from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.query import Step
@@ -62,9 +62,6 @@ def _problems(config: GraphConfig) -> Iterator[str]:
         yield f"spec: there is no ModelDeployment {name}: create it, or name another"
     for problem in check_graph(config.spec, config.models):
         yield str(problem)
-    for index, step in enumerate(config.spec.steps):
-        if step.name in (MERGE, FALLBACK) or (step.model and step.name in RESERVED):
-            yield f"spec.steps[{index}].name: {step.name} is a word of the answer: rename the step"
 
 
 def _pipeline(config: GraphConfig, around: Surroundings) -> Pipeline:
