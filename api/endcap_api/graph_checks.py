@@ -125,7 +125,9 @@ def _order_problems(spec: InferenceGraphSpec) -> Iterator[Problem]:
                 f"spec.steps[{index}].name", f"{step.name} is a word of the language: rename the step"
             )
         if step.name in ANSWER_STEPS or (step.model and step.name in ANSWER_FIELDS):
-            yield Problem(f"spec.steps[{index}].name", f"{step.name} is a word of the answer: rename the step")
+            yield Problem(
+                f"spec.steps[{index}].name", f"{step.name} is a word of the answer: rename the step"
+            )
         if step.kind == "recall" and reading:
             yield Problem(
                 f"spec.steps[{index}]",

@@ -35,7 +35,10 @@ class Vocabulary:
 
     def codes(self, words: Iterable[str]) -> NDArray[np.int32]:
         """The code [n] of each word, -1 when it is none of these."""
-        return np.array([self.index.get(word, -1) for word in words], dtype=np.int32)
+        codes = list(map(self.index.get, words))
+        if None in codes:
+            codes = [-1 if code is None else code for code in codes]
+        return np.array(codes, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
