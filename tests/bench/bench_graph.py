@@ -103,7 +103,7 @@ def wait(port: int, path: str, body: bytes) -> None:
             if answer.status_code != 200:
                 raise SystemExit(f"answered {answer.status_code}: {answer.text[:500]}")
             return
-    raise SystemExit("the server does not answer")
+    raise SystemExit(f"nothing answers POST {path} on port {port}")
 
 
 def cpu_seconds(pid: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,16 @@ BINARY = ROOT / ".endcap" / "peers" / "kserve-router"
 ROUTER_PORT = 8080  # it knows no other
 
 
+def _taken() -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", ROUTER_PORT)) == 0
+
+
 def built() -> Path | None:
-    """The binary; made when it is not there, which takes minutes. None where it cannot be made."""
+    """The binary; made when it is not there, which takes minutes. None where it cannot be made or cannot listen."""
+    if _taken():
+        print(f"port {ROUTER_PORT} is taken: the router's figures are those on record", file=sys.stderr)
+        return None
     if BINARY.exists():
         return BINARY
     if shutil.which("go") is None:
