@@ -107,13 +107,15 @@ class Operated:
                 f"{error}; status {json.dumps(status)}; log {self.log.read_text()[-2000:]}"
             ) from None
 
-    def quiet(self, seconds: float = 0.5) -> None:
+    def quiet(self, seconds: float = 0.5, patience: float = 60) -> None:
         """Wait until the operator has written nothing for a while."""
-        while True:
+        end = time.monotonic() + patience
+        since = self.server.now()
+        time.sleep(seconds)
+        while found := self.writes(since):
+            assert time.monotonic() < end, f"writes without end, e.g. {found[-3:]}"
             since = self.server.now()
             time.sleep(seconds)
-            if not self.writes(since):
-                return
 
 
 def _environment(kubeconfig: Path, port: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import httpx
+import psutil
 import pytest
 from builders import changed, graph, intent, ranker, recaller
 from endcap_cluster import audit
@@ -134,18 +135,34 @@ def test_an_operator_without_crds_waits_says_so_and_starts_by_itself(
         end(world)
 
 
-def test_an_api_server_that_was_away_is_found_again(settled: Operated) -> None:
-    """Row 6, in small: the connection is cut, the operator stays."""
+def test_an_operator_that_was_frozen_catches_up(settled: Operated) -> None:
     namespace = settled.client.items("Deployment")[0]["metadata"]["namespace"]
     assert settled.process is not None
-    pid = settled.process.pid
     settled.process.send_signal(signal.SIGSTOP)
     time.sleep(2)
     settled.client.apply(changed(ranker("m1"), "spec.replicas", {"min": 3}), namespace)
     settled.process.send_signal(signal.SIGCONT)
-    eventually(
-        lambda: (settled.get("Deployment", namespace, "m1-model") or {})["spec"]["replicas"] == 3,
-        "the edit made meanwhile is acted on",
-    )
-    assert settled.process.pid == pid
+    eventually(lambda: replicas(settled, namespace) == 3, "the edit made meanwhile is acted on")
+
+
+def replicas(world: Operated, namespace: str) -> int:
+    return int((world.get("Deployment", namespace, "m1-model") or {})["spec"]["replicas"])
+
+
+def test_an_api_server_that_does_not_answer_for_a_while_ends_nothing(settled: Operated) -> None:
+    """Rows 6 and 8, in small: what hangs is given up, and taken up again when there are answers."""
+    namespace = settled.client.items("Deployment")[0]["metadata"]["namespace"]
+    assert settled.process is not None
+    server = api_server_of(settled)
+    server.suspend()
+    time.sleep(20)
+    server.resume()
+    settled.client.apply(changed(ranker("m1"), "spec.replicas", {"min": 4}), namespace)
+    eventually(lambda: replicas(settled, namespace) == 4, "the edit made afterwards is acted on", 100)
+    assert settled.process.poll() is None
     assert settled.stop() == 0, "ends cleanly when it is told to"
+
+
+def api_server_of(world: Operated) -> psutil.Process:
+    port = f"--secure-port={world.server.url.rpartition(':')[2]}"
+    return next(p for p in psutil.process_iter(["cmdline"]) if port in (p.info["cmdline"] or ()))
