@@ -82,6 +82,12 @@ def model_whose_name_is_taken() -> Plan:
     return planned(model_resource(), Observed(taken=(Key("Deployment", "shop", "basket-ranker-model"),)))
 
 
+@case("model-made-again")
+def model_made_again() -> Plan:
+    """Its namesake's children are not gone yet."""
+    return planned(model_resource(), Observed(left=(Key("Deployment", "shop", "basket-ranker-model"),)))
+
+
 @case("model-only-for-a-laptop")
 def model_only_for_a_laptop() -> Plan:
     return planned(changed(model_resource(), "spec.model.uri", "file://4.txt"), settled_model())

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from endcap_api.graph_checks import cluster_problems
 from endcap_api.runtime_config import ModelConfig
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
@@ -49,10 +51,17 @@ def plan_model(resource: Resource, spec: ModelDeploymentSpec, observed: Observed
 
 def served_config(pods: Sequence[Pod], template: str) -> ModelConfig | None:
     """What every ready pod serves; while a rollout lasts, what those serve that it replaces."""
-    ready = [pod for pod in pods if pod.ready and pod.environment]
+    ready = [pod for pod in pods if pod.ready]
     outdated = [pod for pod in ready if pod.template != template]
-    pod = next(iter([*outdated, *ready]), None)
-    return ModelConfig.model_validate_json(pod.environment) if pod and pod.environment else None
+    return next(filter(None, map(_config_of, [*outdated, *ready])), None)
+
+
+def _config_of(pod: Pod) -> ModelConfig | None:
+    """None where someone edited the Deployment by hand before it was restored."""
+    try:
+        return ModelConfig.model_validate_json(pod.environment or "")
+    except ValidationError:
+        return None
 
 
 def _conditions(generation: int, state: Rollout, served: ModelConfig | None) -> list[Condition]:
