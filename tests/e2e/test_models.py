@@ -28,6 +28,20 @@ def test_a_model_gets_ready_and_leaves_nothing_behind(shop: Shop) -> None:
     eventually(lambda: shop.left_of("visitor") == [], "nothing is left", LONG)
 
 
+def test_a_model_that_is_deleted_and_made_again_at_once_comes_back_without_a_complaint(shop: Shop) -> None:
+    manifest = changed(example()["popularity"], "metadata.name", "returner")
+    shop.apply(manifest)
+    shop.says("ModelDeployment", "returner", "Ready", status="True")
+    before = shop.get("Deployment", "returner-model")["metadata"]["uid"]
+    shop.client.delete("ModelDeployment", shop.namespace, "returner")
+    shop.apply(manifest)
+    shop.says("ModelDeployment", "returner", "Ready", status="True")
+    assert shop.get("Deployment", "returner-model")["metadata"]["uid"] != before
+    events = [e for e in shop.client.items("Event", shop.namespace) if e["regarding"]["name"] == "returner"]
+    assert [e["reason"] for e in events if e["type"] == "Warning"] == []
+    shop.client.delete("ModelDeployment", shop.namespace, "returner")
+
+
 def test_a_missing_model_is_named_and_its_coming_heals_the_graph(shop: Shop) -> None:
     visitor = changed(example()["popularity"], "metadata.name", "latecomer")
     graph = changed(example()["basket"], "metadata.name", "early")
