@@ -31,6 +31,38 @@ class Endless:
             yield 5.0
 
 
+class NoEssence(kopf.DiffBaseStorage):
+    """Nothing of an object is kept to compare with: that would be three deep copies an event."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing to store."""
+
+
+class NoProgress(kopf.ProgressStorage):
+    """No handler has progress: each event is handled at once or not at all."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing to store."""
+
+    def purge(self, **_: Any) -> None:
+        """Nothing to remove."""
+
+    def touch(self, **_: Any) -> None:
+        """Nothing to touch."""
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
 async def inform(noticed: Noticed, namespaces: tuple[str, ...], metrics: Metrics) -> None:
     """Report every event of what is watched, until the process is told to end; `noticed` gets (object, deleted)."""
     scope: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
@@ -75,6 +107,8 @@ def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoEssence()
+    settings.persistence.progress_storage = NoProgress()
     settings.watching.inactivity_timeout = 75.0
     settings.watching.chunk_size = LIST_CHUNK
     settings.networking.request_timeout = 30.0

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
 
 from endcap_api.runtime_config import models_called
+from endcap_api.v1alpha1.base import Element
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.kinds import KINDS
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
@@ -18,19 +21,24 @@ from endcap_operator.plan.facts import Observed, Plan, Resource
 from endcap_operator.plan.graph import plan_graph
 from endcap_operator.plan.halted import plan_heir, plan_name_taken, plan_unaccepted
 from endcap_operator.plan.model import model_problems, plan_model
+from endcap_operator.plan.remembered import MOST, Keyed
 from endcap_operator.platform import Platform
 
 
 def resource_of(manifest: Manifest) -> Resource:
     """What a manifest says, or what is wrong with it; the API server's own validation leaves little room for that."""
-    metadata = manifest["metadata"]
-    identity = Identity(manifest["kind"], metadata["namespace"], metadata["name"], metadata["uid"])
+    metadata, kind, spec = manifest["metadata"], manifest["kind"], manifest.get("spec")
+    identity = Identity(kind, metadata["namespace"], metadata["name"], metadata["uid"])
+    parsed, problems = _parsed(kind, Keyed(json.dumps(spec), spec))
+    return Resource(identity, metadata["generation"], parsed, problems)
+
+
+@lru_cache(maxsize=MOST)
+def _parsed(kind: str, spec: Keyed[Any]) -> tuple[Element | None, tuple[str, ...]]:
     try:
-        spec = KINDS[manifest["kind"]].spec.model_validate(manifest.get("spec"))
+        return KINDS[kind].spec.model_validate(spec.value), ()
     except ValidationError as error:
-        problems = tuple(_problem(e) for e in error.errors(include_url=False))
-        return Resource(identity, metadata["generation"], None, problems)
-    return Resource(identity, metadata["generation"], spec)
+        return None, tuple(_problem(e) for e in error.errors(include_url=False))
 
 
 def _problem(error: Any) -> str:

@@ -18,6 +18,7 @@ from endcap_operator.plan.facts import Observed, Plan, Referenced, Resource
 from endcap_operator.plan.graph_status import Situation, graph_status
 from endcap_operator.plan.halted import RETRY_SECONDS
 from endcap_operator.plan.pods import Failure, Pod
+from endcap_operator.plan.remembered import MOST, Keyed
 from endcap_operator.plan.rollout import rollout
 from endcap_operator.platform import Platform
 
@@ -68,7 +69,7 @@ def obstacle(
     """Why a graph cannot be served as it is written; what the author must change comes before what is missing."""
     contracts = _contracts(identity, models)
     config = GraphConfig(name=identity.name, namespace=identity.namespace, spec=spec, models=contracts)
-    if problems := _problems(config.model_dump_json(by_alias=True, exclude_none=True)):
+    if problems := _problems(Keyed(config.model_dump_json(), config)):
         return Failure("InvalidSpec", problems)
     if missing := missing_models(spec, contracts):
         names = ", ".join(missing)
@@ -76,12 +77,10 @@ def obstacle(
     return None
 
 
-@lru_cache(maxsize=4096)
-def _problems(config: str) -> str:
-    """Remembered by what it is about, since a graph is looked at far more often than it changes."""
-    graph = GraphConfig.model_validate_json(config)
-    problems = [*check_graph(graph.spec, graph.models), *cluster_problems(graph.spec)]
-    return "; ".join(map(str, problems))
+@lru_cache(maxsize=MOST)
+def _problems(graph: Keyed[GraphConfig]) -> str:
+    spec, models = graph.value.spec, graph.value.models
+    return "; ".join(map(str, [*check_graph(spec, models), *cluster_problems(spec)]))
 
 
 def _contracts(identity: Identity, models: Mapping[str, Referenced]) -> dict[str, ModelContract]:
