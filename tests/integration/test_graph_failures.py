@@ -128,7 +128,6 @@ EXPRESSIONS: dict[str, dict[str, Any]] = {
     "rank": {"rank": {"by": NO_VALUE}},
     "rank-nan": {"rank": {"by": "candidate.price * 0.0 / 0.0"}},
     "rank-unavailable": {"rank": {"by": "candidate.price * intent.confidence"}},
-    "rank-recall": {"rank": {"by": "candidate.buy_again.score"}},
     "limit": {"limit": {"per": NO_VALUE, "max": 1}},
     "limit-unavailable": {"limit": {"per": "candidate.category + intent.name", "max": 1}},
 }
@@ -163,6 +162,22 @@ async def test_a_rule_without_a_value_is_left_out_and_named(shop: Shop, case: st
         assert degraded(answer)["rule"] == "reads intent, which did not answer"
     if case.endswith("recall"):
         assert degraded(answer)["rule"] == "reads buy-again, which did not answer"
+
+
+async def test_a_rank_goes_on_without_a_dead_source_as_for_what_the_source_does_not_know(shop: Shop) -> None:
+    by = "candidate.together.score * 10.0 + candidate.buy_again.score"
+    graph = (
+        shop.graph()
+        .recall("together", "item-cooccurrence")
+        .recall("buy-again", "buy-it-again", timeout=FAST)
+        .step("rule", onError="fail", rank={"by": f"-1.0 * ({by})"})
+        .select("3")
+    )
+    engine = shop.engine(graph)
+    await shop.models["buy-it-again"].refuse()
+    answer = await engine.ask(**CART)
+    assert list(degraded(answer)) == ["buy-again"]
+    assert products(answer) == TOGETHER[::-1][:3]
 
 
 @pytest.mark.parametrize("case", EXPRESSIONS)

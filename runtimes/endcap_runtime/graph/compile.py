@@ -112,7 +112,8 @@ def _nodes(config: GraphConfig, built: Sequence[Built], metrics: GraphMetrics) -
 
 def _wrapped(config: GraphConfig, built: Built, metrics: GraphMetrics) -> Step:
     spec, step = built.spec, built.step
-    if recalls := Forming.of(config.spec.steps).recalls_read(built.reads):
+    recalls = Forming.of(config.spec.steps).recalls_read(built.reads)
+    if recalls and not spec.rank:  # an order goes on with what the other sources know, a rule does not
         step = needing(step, recalls)
     if spec.timeout:
         step = deadline(step, milliseconds(spec.timeout) / 1000)

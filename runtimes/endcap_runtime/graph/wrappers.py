@@ -44,7 +44,7 @@ class deadline(_Wrapped):  # noqa: N801 (used as a function from step to step)
 
 @dataclass(frozen=True, slots=True)
 class needing(_Wrapped):  # noqa: N801
-    """Fails the step when a recall step whose columns it reads did not answer: zeros would be taken for scores."""
+    """Fails the step when a recall step whose columns it reads did not answer: its rule would be about zeros."""
 
     recalls: Sequence[str]
 
