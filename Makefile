@@ -73,6 +73,8 @@ bench-model: $(INSTALLED) ## The model server beside stock BentoML, MLServer and
 
 bench-graph: $(INSTALLED) ## The graph engine: CPU a request, and the whole basket request
 	$(BIN)/python tests/bench/bench_graph.py
+	$(BIN)/python tests/bench/bench_upstream.py
+	$(BIN)/python tests/bench/bench_expressions.py
 
 bench-cluster: $(INSTALLED) ## Times on the cluster: Ready, edit to served, drift to repaired
 	$(BIN)/python tests/bench/bench_cluster.py
