@@ -55,6 +55,9 @@ test-e2e: $(INSTALLED) ## Real pods, in the cluster that make demo leaves
 	$(BIN)/python -m endcap_demo --cluster=$(CLUSTER)
 	$(PYTEST) tests/e2e
 
+test-lifecycle: $(INSTALLED) ## The embedded cluster from every crash, and gone without a trace; ends the one that runs
+	ENDCAP_E2E_LIFECYCLE=1 $(PYTEST) tests/e2e/test_cluster_lifecycle.py
+
 verify: $(INSTALLED) ## Generated files are what their sources say
 	$(BIN)/python -m endcap_api.crd $(VENV)/crds
 	diff -r $(VENV)/crds crds
@@ -92,4 +95,4 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	touch $@
 
 .PHONY: demo example quality cluster cluster-down images check test test-unit test-integration test-cluster \
-  test-e2e verify crds requirements bench bench-model bench-graph bench-cluster help
+  test-e2e test-lifecycle verify crds requirements bench bench-model bench-graph bench-cluster help

@@ -169,7 +169,7 @@ def test_words_that_only_look_like_values_stay_words(written_as: str, read_as: s
     path = tmp_path / "model.yaml"
     path.write_text(yaml.safe_dump(ranker(description="HERE")).replace("HERE", written_as))
     assert main(["validate", str(path)]) == 0
-    from endcap_cli.manifests import load  # noqa: PLC0415
+    from endcap_cli.manifests import load
 
     assert load([str(path)]).manifests[0].data["spec"]["description"] == read_as
 
