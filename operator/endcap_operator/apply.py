@@ -139,7 +139,7 @@ class _Round:
     settled: bool
 
     async def child(self, manifest: dict[str, Any]) -> Refusal | Written | None:
-        """None when the child is as wanted."""
+        """None when the child is as wanted, or its namespace goes."""
         live = self.observed.children.get(manifest["kind"])
         wanted = stamped(manifest)
         if live is not None and covers(live, wanted):
@@ -151,6 +151,8 @@ class _Round:
                 self.writer.store.remove(key_of(manifest))
             if not error.refused:
                 raise
+            if error.ending:
+                return None
             return Refusal(key_of(manifest), error.message)
         restored = was_applied(live, wanted) if live is not None else self.settled
         return Written(key_of(manifest), restored)

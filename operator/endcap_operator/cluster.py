@@ -58,6 +58,11 @@ class ClusterError(Exception):
         return self.code in (404, 409, 410)
 
     @property
+    def ending(self) -> bool:
+        """The namespace is on its way out, and takes everything with it."""
+        return self.code == 403 and "is being terminated" in self.message  # noqa: PLR2004
+
+    @property
     def invalid(self) -> bool:
         """The object that would come of it is not valid."""
         return self.code == 422  # noqa: PLR2004

@@ -38,6 +38,8 @@ class Recorder:
         try:
             await self._write(event)
         except (ClusterError, UnreachableError) as error:
+            if isinstance(error, ClusterError) and error.ending:
+                return
             _log.warning("event not written", extra={"reason": reason, "error": str(error)})
 
     async def _write(self, event: dict[str, Any]) -> None:

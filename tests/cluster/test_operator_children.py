@@ -305,3 +305,18 @@ def test_changing_the_template_changes_the_deployment_and_only_it(world: Operate
         ("deployments", ""),
         ("modeldeployments", "status"),
     }
+
+
+def test_a_namespace_on_its_way_out_is_left_to_go(world: Operated, shop: str) -> None:
+    """What it takes down is not drift, and not worth a fight."""
+    world.client.send("DELETE", f"api/v1/namespaces/{shop}")
+    eventually(
+        lambda: (world.client.get("Namespace", "", shop) or {})["status"]["phase"] == "Terminating", "going"
+    )
+    since = world.server.now()
+    for kind in ("Service", "Deployment"):
+        world.client.delete(kind, shop, "basket-graph")
+    world.quiet(2.0)
+    tries = [r for r in world.writes(since) if r.namespace == shop and r.resource != "inferencegraphs"]
+    assert len(tries) <= 6
+    assert world.get("Service", shop, "basket-graph") is None
