@@ -323,3 +323,39 @@ async def test_the_request_id_and_the_trace_reach_the_models(shop: Shop) -> None
     assert response.json()["request_id"] == "abc-1"
     call = shop.models["item-cooccurrence"].calls[0]
     assert (call.headers["x-request-id"], call.headers["traceparent"]) == ("abc-1", trace)
+
+
+async def test_back_fill_is_told_as_what_was_put_back(shop: Shop) -> None:
+    graph = shop.basket().limit("variety", "candidate.category", 1).select("7", backfill=True)
+    ladder = [{"model": "popularity"}, {"catalogue": {"orderBy": "sold"}}]
+    engine = shop.engine(graph.with_(fallback=ladder))
+    said = await engine.explain(**CART)
+    top = said["top"]
+    # The limit removed two, and popularity knows one more product that no recall found.
+    assert (top["candidates_in"], top["kept"], top["backfilled"], top["removed"]) == (4, 7, 3, 0)
+    assert (said["fallback"]["kept"], said["fallback"]["model"]) == (1, "popularity@4")
+    assert said["fallback"]["ms"] > 0
+
+
+async def test_every_rung_that_filled_up_is_named(shop: Shop) -> None:
+    ladder = [{"model": "popularity"}, {"catalogue": {"orderBy": "sold"}}]
+    graph = shop.basket().select("8", backfill=True).with_(fallback=ladder)
+    assert (await shop.engine(graph).ask(**CART))["served_by"]["fallback"] == "popularity@4+catalogue@1"
+
+
+async def test_an_empty_answer_is_the_empty_rungs(shop: Shop) -> None:
+    await shop.models["micro-intent"].refuse()
+    ladder = [{"catalogue": {"orderBy": "sold"}}, {"empty": {}}]
+    graph = shop.basket().ask("intent", "micro-intent").keep("sure", "intent.confidence > 0.5").select()
+    answer = await shop.engine(graph.with_(fallback=ladder)).ask(**CART)
+    assert products(answer) == []
+    assert answer["served_by"]["fallback"] == "empty"
+
+
+async def test_a_fallback_that_adds_nothing_is_not_named(shop: Shop) -> None:
+    graph = shop.basket().keep("dairy", "candidate.category == 'dairy'").select("900", backfill=True)
+    engine = shop.engine(graph.with_(fallback=[{"catalogue": {"orderBy": "sold"}}]))
+    assert "fallback" not in (await engine.ask(**CART))["served_by"]
+    said = await engine.explain(**CART)
+    assert (said["top"]["kept"], said["top"]["backfilled"]) == (1, 0)
+    assert said["fallback"]["kept"] == 0

@@ -61,18 +61,24 @@ def explanation(query: Query, rule_of: Mapping[str, str]) -> list[dict[str, Any]
 
 
 def _line(query: Query, note: Note, rule: str) -> dict[str, Any]:
-    removed = None if note.candidates_in is None or note.kept is None else note.candidates_in - note.kept
     line = {
         "rule": rule,
         "candidates_in": note.candidates_in,
         "kept": note.kept,
-        "removed": removed,
+        "backfilled": note.backfilled,
+        "removed": _removed(note),
         "removed_products": _names(query, note.removed),
         "model": note.model,
         "failure": note.failure,
         "ms": round(note.ms, 3),
     }
     return {key: value for key, value in line.items() if value is not None}
+
+
+def _removed(note: Note) -> int | None:
+    if note.candidates_in is None or note.kept is None:
+        return None
+    return note.candidates_in - (note.kept - (note.backfilled or 0))
 
 
 def _names(query: Query, removed: list[int] | None) -> list[str] | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from time import monotonic
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +23,20 @@ from endcap_runtime.graph.steps.merge import MERGE
 from endcap_runtime.graph.steps.recall import Source
 
 FALLBACK = "fallback"
+EMPTY = "empty"
 NOBODY = Candidates.merge([])
 _BATCH = 1000
 
 
+class Batches(NamedTuple):
+    """Candidates best first, and the model or catalogue with the version that they come from."""
+
+    model: str
+    each: Iterable[Candidates]
+
+
 class Rung(Protocol):
-    """Candidates that need nothing of the steps, in batches, best first; asking raises StepFailed.
+    """Candidates that need nothing of the steps; asking raises StepFailed.
 
     name: a model's, or `catalogue`. bit: its place among all sources of candidates.
     """
@@ -38,7 +47,7 @@ class Rung(Protocol):
     @property
     def bit(self) -> int: ...
 
-    async def batches(self, query: Query) -> Iterable[Candidates]: ...
+    async def batches(self, query: Query) -> Batches: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +64,9 @@ class ModelRung:
     def bit(self) -> int:
         return self.source.bit
 
-    async def batches(self, query: Query) -> Iterable[Candidates]:
+    async def batches(self, query: Query) -> Batches:
         found, prediction = await self.source.recall(query)
-        _note(query).model = prediction.model
-        return (Candidates.merge([found]),)
+        return Batches(prediction.model, (Candidates.merge([found]),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +78,8 @@ class CatalogueRung:
     version: str
     name: str = "catalogue"
 
-    async def batches(self, query: Query) -> Iterable[Candidates]:
-        _note(query).model = self.version
-        return self._split()
+    async def batches(self, query: Query) -> Batches:  # noqa: ARG002 the catalogue asks nobody
+        return Batches(self.version, self._split())
 
     def _split(self) -> Iterator[Candidates]:
         for rows in (self.ordered[:_BATCH], self.ordered[_BATCH:]):
@@ -99,6 +106,8 @@ class Ladder:
             asked = True
             if found:
                 return query.of(found)
+        if self.empty:
+            _note(query).model = EMPTY
         if asked:
             return query.of(NOBODY)
         raise NoAnswer(_failures(query))
@@ -115,7 +124,20 @@ class Ladder:
         return candidates
 
     async def _extended(self, before: Candidates, rung: Rung, query: Query, wanted: int) -> Candidates:
-        for batch in await rung.batches(query):
+        """The candidates and what the rung adds to them, which is noted: the rung is named only when it gave some."""
+        note, start = _note(query), monotonic()
+        try:
+            batches = await rung.batches(query)
+            extended = self._taken(before, batches, query, wanted)
+        finally:
+            note.ms += (monotonic() - start) * 1000
+        if added := len(extended) - len(before):
+            note.kept = (note.kept or 0) + added
+            note.model = f"{note.model}+{batches.model}" if note.model else batches.model
+        return extended
+
+    def _taken(self, before: Candidates, batches: Batches, query: Query, wanted: int) -> Candidates:
+        for batch in batches.each:
             before = before.followed_by(self.passing(query, batch))
             if len(before) >= wanted:
                 break
@@ -139,7 +161,7 @@ def _failures(query: Query) -> list[tuple[str, str]]:
 
 
 def _note(query: Query) -> Note:
-    return query.notes.setdefault(FALLBACK, Note())
+    return query.notes.setdefault(FALLBACK, Note(kept=0))
 
 
 def _blame(query: Query, rung: str, reason: str) -> None:

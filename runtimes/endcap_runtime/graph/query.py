@@ -22,11 +22,13 @@ from endcap_runtime.graph.upstream import Call
 class Note:
     """What a step did: what `degraded`, `served_by`, `explain` and the metrics tell of it.
 
-    `removed` are catalogue rows, kept only when the request asks for an explanation; `ms` is wall time.
+    `removed` are catalogue rows, kept only when the request asks for an explanation; `backfilled` are how many of
+    `kept` the step put back or took from the fallback; `ms` is wall time.
     """
 
     candidates_in: int | None = None
     kept: int | None = None
+    backfilled: int | None = None
     removed: list[int] | None = None
     ms: float = 0.0
     model: str | None = None

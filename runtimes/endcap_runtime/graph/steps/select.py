@@ -31,7 +31,9 @@ class SelectStep:
         note = query.notes[self.name]
         note.candidates_in = len(candidates)
         if self.backfill and len(chosen) < wanted:
+            own = len(chosen)
             chosen = await self._filled(query, chosen, wanted)
+            note.backfilled = len(chosen) - own
         note.kept = len(chosen)
         return query.of(chosen)
 
