@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,6 +66,11 @@ def test_edits_are_served_without_a_restart_and_bad_ones_change_nothing(
     run.until_said("not followed: what was served before is served on")
     assert products(run.ask()) == ["Candles"]
     folder.change_graph("spec.steps[4].select.count", "request.limit")
+    run.until_said("the files are sound again, and followed")
+    (folder.path / "graph.yaml").unlink()
+    run.until_said("no sound InferenceGraph is left in its files\nnot followed")
+    folder.write()
+    run.until_said(r"(?s)(the files are sound again.*){2}")
 
     folder.change_model("together", "spec.model.uri", (new := folder.artefact("2 3"))["uri"])
     run.until_said("model together: DigestMismatch: .*; the version before it serves on")
@@ -97,7 +103,8 @@ def test_a_model_that_dies_degrades_and_is_started_again(start: Callable[..., Ru
     victim = next(pid for pid in run.children() if b"together" in Path(f"/proc/{pid}/environ").read_bytes())
     os.kill(victim, signal.SIGKILL)
     run.until_served(lambda answer: answer["degraded"] != [])
-    run.until_said("model together: ended with status -9: .*; starting it again")
+    died = r"model together: killed by signal 9 \(out of memory\?\); its log is (\S+); starting it again\n"
+    assert Path(run.until_said(died)[1]).is_file()
     answer = run.until_served(lambda one: one["degraded"] == [])
     assert products(answer) == ["Candles", "Plastic cups"]
 
@@ -136,7 +143,9 @@ def test_a_port_in_use_is_said_with_the_remedy(start: Callable[..., Run], folder
         run = start("--port", str(taken.getsockname()[1]))
         run.process.wait(PATIENCE)
     assert run.process.returncode == 1
-    assert "is in use: give another with --port" in run.said.read_text()
+    said = run.said.read_text()
+    assert "is in use: give another with --port" in said
+    assert "ready" not in said  # nothing was started for nothing
 
 
 def test_an_end_while_things_start_leaves_nothing(start: Callable[..., Run]) -> None:
@@ -145,3 +154,24 @@ def test_an_end_while_things_start_leaves_nothing(start: Callable[..., Run]) -> 
     run.end()
     assert run.process.returncode == 0
     assert run.children() == []
+
+
+def test_a_terminal_that_goes_ends_everything(start: Callable[..., Run]) -> None:
+    run = start()
+    run.until_said("edits of the YAML files are followed")
+    children = run.children()
+    run.end(signal.SIGHUP)
+    assert run.process.returncode == 0
+    assert not set(children) & set(parents())
+
+
+def test_servers_do_not_outlive_a_run_that_is_killed(start: Callable[..., Run]) -> None:
+    run = start()
+    run.until_said("edits of the YAML files are followed")
+    children = set(run.children())
+    assert len(children) == 3
+    run.end(signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE
+    while children & set(parents()):
+        assert time.monotonic() < deadline, "servers were left behind"
+        time.sleep(0.05)

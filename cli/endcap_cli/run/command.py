@@ -24,6 +24,8 @@ from endcap_cli.terminal import CommandError, complain, counted, say
 from endcap_cli.validate import sound
 
 TICK_SECONDS = 0.25
+INTERRUPTED = 130
+NOT_FOLLOWED = "not followed: what was served before is served on"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -42,14 +44,15 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             return _serve(local, bundle, arguments)
         except Stopped:
-            return 0
+            return INTERRUPTED if arguments.once else 0
         finally:
             local.take_down()
 
 
 def _serve(local: Local, bundle: Bundle, arguments: argparse.Namespace) -> int:
     begun = time.monotonic()
-    complain(f"starting {counted(len(bundle.models), 'model')} and {counted(len(bundle.graphs), 'graph')}")
+    what = f"{counted(len(bundle.models), 'model')} and {counted(len(bundle.graphs), 'graph')}"
+    complain(f"starting {what}; logs are in {local.places.scratch} while it runs")
     local.bring_up(bundle)
     complain(f"up in {time.monotonic() - begun:.1f} s")
     if arguments.once:
@@ -79,37 +82,46 @@ def _announce(local: Local, directory: Path) -> None:
 
 def _follow(local: Local, directory: Path) -> None:
     """Until somebody ends it."""
-    seen = _signature(directory)
+    seen, followed = _signature(directory), True
     while not local.stopping.wait(TICK_SECONDS):
         local.tend()
         now = _signature(directory)
         if now != seen:
-            seen = now
-            _reload(local, directory)
+            seen, before = now, followed
+            followed = _reload(local, directory)
+            if followed and not before:
+                complain("the files are sound again, and followed")
 
 
-def _signature(directory: Path) -> dict[str, tuple[int, int]]:
-    """What changes when a YAML file is written, added or removed."""
+def _signature(directory: Path) -> dict[str, tuple[int, int]] | None:
+    """What changes when a YAML file is written, added or removed; None when it went while we looked."""
     found = {}
-    for entry in os.scandir(directory):
-        if entry.name.endswith(SUFFIXES) and entry.is_file():
-            status = entry.stat()
-            found[entry.name] = (status.st_mtime_ns, status.st_size)
+    try:
+        for entry in os.scandir(directory):
+            if entry.name.endswith(SUFFIXES) and entry.is_file():
+                status = entry.stat()
+                found[entry.name] = (status.st_mtime_ns, status.st_size)
+    except OSError:
+        return None
     return found
 
 
-def _reload(local: Local, directory: Path) -> None:
+def _reload(local: Local, directory: Path) -> bool:
+    """Whether the files say something that can be served."""
     try:
         bundle = examine(load([str(directory)]), local=True)
     except (CommandError, OSError) as error:
-        complain(f"not followed: {error}")
-        return
+        complain(f"{error}; {NOT_FOLLOWED}")
+        return False
     for finding in bundle.findings:
         complain(str(finding))
-    if bundle.findings or not bundle.graphs:
-        complain("not followed: what was served before is served on")
-    else:
+    if not bundle.findings and bundle.graphs:
         local.follow(bundle)
+        return True
+    if not bundle.graphs:
+        complain(f"{directory}: no sound InferenceGraph is left in its files")
+    complain(NOT_FOLLOWED)
+    return False
 
 
 def _store(arguments: argparse.Namespace) -> Path | None:
@@ -141,9 +153,13 @@ def _scratch() -> Iterator[Path]:
 
 @contextmanager
 def _signals() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM end the run in order; a second one changes nothing, since the end is near."""
+    """SIGINT, SIGTERM and SIGHUP (the terminal went) end the run in order; a second one changes nothing, since the
+    end is near. A hang-up that nohup has told us to ignore stays ignored.
+    """
     stopping = threading.Event()
-    handled = (signal.SIGINT, signal.SIGTERM)
+    handled = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        handled.append(signal.SIGHUP)
     before = [signal.signal(number, lambda *_: stopping.set()) for number in handled]
     try:
         yield stopping

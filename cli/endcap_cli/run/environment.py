@@ -19,10 +19,10 @@ from endcap_operator.manifests.model import model_config
 
 LOOPBACK = "127.0.0.1"
 # -P: a file of the folder that somebody works in must not stand for a module of the same name.
-PYTHON = (sys.executable, "-P")
-FETCH = (*PYTHON, "-m", "endcap_runtime.artefacts")
-SERVE_MODEL = (*PYTHON, "-m", "endcap_runtime.model")
-SERVE_GRAPH = (*PYTHON, "-m", "endcap_runtime.graph")
+LEASHED = (sys.executable, "-P", "-m", "endcap_cli.run.leash")
+FETCH = (*LEASHED, "endcap_runtime.artefacts")
+SERVE_MODEL = (*LEASHED, "endcap_runtime.model")
+SERVE_GRAPH = (*LEASHED, "endcap_runtime.graph")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ class Local:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def bring_up(self, bundle: Bundle) -> None:
-        """Everything, or StartFailed."""
+        """Everything, or StartFailed; ports are looked at first, since a model may take long to start."""
+        for number in range(len(bundle.graphs)):
+            self._free(self.port + number)
         started, failures = self._start_models(bundle.models)
         if failures:
             raise StartFailed("; ".join(failures))
@@ -126,7 +128,9 @@ class Local:
 
     def _graph_port(self) -> int:
         """The first is the one that was asked for; further graphs take the next."""
-        port = self.port + len(self.graphs)
+        return self._free(self.port + len(self.graphs))
+
+    def _free(self, port: int) -> int:
         if not is_free(port):
             raise CommandError(f"port {port} is in use: give another with --port")
         return port

@@ -22,7 +22,6 @@ START_SECONDS = 120.0
 STOP_SECONDS = 5.0
 LONGEST_PAUSE = 30.0
 POLL_SECONDS = 0.05
-SHOWN_LINES = 5
 OK = 200
 
 
@@ -55,14 +54,17 @@ class Child:
         return self._process.pid if self._process else None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """In a session of its own, so that Ctrl-C reaches it through us, in order."""
+        """In a session of its own, so that Ctrl-C reaches it through us, in order; its standard input tells it
+        when we are gone.
+        """
         self._started = command, environment
+        self._let_go()
         self.files.termination.unlink(missing_ok=True)
         with self.files.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command,
                 env=dict(environment),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -74,6 +76,10 @@ class Child:
             self._pause(stopping)
         if status:
             raise StartFailed(f"{self.label}: {self.why()}")
+
+    def _let_go(self) -> None:
+        if self._process and self._process.stdin:
+            self._process.stdin.close()
 
     def serve(self, stopping: threading.Event) -> None:
         """Wait until the process is ready; raises StartFailed if it ends before, or takes too long."""
@@ -87,7 +93,7 @@ class Child:
                     raise StartFailed(f"{self.label}: {refused}")
                 if time.monotonic() > deadline:
                     raise StartFailed(
-                        f"{self.label}: not ready after {START_SECONDS:.0f} s: {self._last_words()}"
+                        f"{self.label}: not ready after {START_SECONDS:.0f} s; its log is {self.files.log}"
                     )
                 self._pause(stopping)
 
@@ -111,20 +117,12 @@ class Child:
         self.start(*self._started)
 
     def why(self) -> str:
-        """The termination message; else the end of the log."""
+        """The termination message; else how the process ended, and where its log is."""
         try:
             told = json.loads(self.files.termination.read_text(encoding="utf-8"))
             return f"{told['reason']}: {told['message']}"
         except (OSError, ValueError, KeyError, TypeError):
-            return f"ended with status {self.ended()}: {self._last_words()}"
-
-    def _last_words(self) -> str:
-        lines = (
-            self.files.log.read_text(encoding="utf-8", errors="replace").splitlines()
-            if self.files.log.exists()
-            else []
-        )
-        return " | ".join(line for line in lines[-SHOWN_LINES:] if line) or "it said nothing"
+            return f"{how_ended(self.ended())}; its log is {self.files.log}"
 
     def ask_to_stop(self) -> None:
         if self._process and self.ended() is None:
@@ -140,6 +138,15 @@ class Child:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)  # its own session, so its own group
             self._process.wait()
+        self._let_go()
+
+
+def how_ended(status: int | None) -> str:
+    """An exit status as subprocess gives it, in words."""
+    if status is None or status >= 0:
+        return f"ended with status {status}"
+    guess = " (out of memory?)" if status == -signal.SIGKILL else ""
+    return f"killed by signal {-status}{guess}"
 
 
 def answers(client: httpx.Client, path: str) -> bool:
