@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -18,6 +19,7 @@ from endcap_cli.yaml_source import documents, line_of
 MAX_BYTES = 4 * 1024 * 1024
 SUFFIXES = (".yaml", ".yml")
 STANDARD_INPUT = "-"
+_Text = TypeVar("_Text", str, bytes)
 
 
 @dataclass(frozen=True)
@@ -82,21 +84,30 @@ class Loaded:
 
 
 def load(paths: Sequence[str], namespace: str = "default") -> Loaded:
-    """Every manifest of files and of the YAML files of folders; raises CommandError for a path that is not there."""
+    """Every manifest of files and of the YAML files of folders; a file that cannot be read is a finding, and the
+    others are read all the same. Raises CommandError for a path that is not there.
+    """
     loaded = Loaded(
         " ".join("standard input" if path == STANDARD_INPUT else path for path in paths), namespace
     )
-    for name, text in _texts(paths):
-        _load_text(name, text, loaded)
+    for name, read in _sources(paths):
+        try:
+            _load_text(name, read(), loaded)
+        except _Unreadable as error:
+            loaded.findings.append(Finding(name, 1, "", "", str(error)))
     return loaded
 
 
-def _texts(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+class _Unreadable(Exception):
+    """Why a file cannot be read, with the remedy."""
+
+
+def _sources(paths: Iterable[str]) -> Iterator[tuple[str, Callable[[], str]]]:
     for path in paths:
         if path == STANDARD_INPUT:
-            yield "standard input", sys.stdin.read(MAX_BYTES)
+            yield "standard input", _standard_input
         else:
-            yield from ((str(file), _read(file)) for file in _files(Path(path)))
+            yield from ((str(file), partial(_read, file)) for file in _files(Path(path)))
 
 
 def _files(path: Path) -> list[Path]:
@@ -108,13 +119,33 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.is_file())
 
 
-def _read(file: Path) -> str:
-    if file.stat().st_size > MAX_BYTES:
-        raise CommandError(f"{file} is larger than 4 MiB: give a file of manifests", status=2)
+def _standard_input() -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return _of_a_size(sys.stdin.read(MAX_BYTES + 1))
     except UnicodeDecodeError as error:
-        raise CommandError(f"{file} is not UTF-8 at byte {error.start}: save it as UTF-8") from None
+        raise _not_utf8(error) from None
+
+
+def _read(file: Path) -> str:
+    if not file.is_file():
+        raise _Unreadable("is no plain file: give one, or - and send it to standard input")
+    try:
+        with file.open("rb") as stream:
+            return _of_a_size(stream.read(MAX_BYTES + 1)).decode()
+    except UnicodeDecodeError as error:
+        raise _not_utf8(error) from None
+    except OSError as error:
+        raise _Unreadable(f"cannot be read: {error.strerror}") from None
+
+
+def _of_a_size(text: _Text) -> _Text:
+    if len(text) > MAX_BYTES:
+        raise _Unreadable("is larger than 4 MiB: give a file of manifests")
+    return text
+
+
+def _not_utf8(error: UnicodeDecodeError) -> _Unreadable:
+    return _Unreadable(f"is not UTF-8 at byte {error.start}: save it as UTF-8")
 
 
 def _load_text(name: str, text: str, loaded: Loaded) -> None:

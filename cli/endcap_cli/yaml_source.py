@@ -13,13 +13,26 @@ from typing import Any
 import yaml
 
 MAX_NODES = 200_000
+MAX_DEPTH = 64  # no manifest is a fourth as deep, and PyYAML calls itself for each level
 _PART = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)|\[(\d+)\]|\['([^']*)'\]")
 
 
 class _Loader(yaml.SafeLoader):
-    """Without dates and base 60, and with unique keys."""
+    """Without dates and base 60, with unique keys, and of a bounded depth."""
 
+    depth = 0
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  PyYAML's own shape
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(
+                problem=f"deeper than {MAX_DEPTH} levels: write less", problem_mark=mark
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
         seen: set[str] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,20 @@ def test_wrong_usage_ends_with_2_and_one_line(tmp_path: Path, capsys: pytest.Cap
     with pytest.raises(SystemExit) as ended:
         main(["validate"])
     assert ended.value.code == 2
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "deep.yaml").write_text("a: 1\nb: " + "[" * 5000)
     (tmp_path / "latin.yaml").write_bytes(b"a: \xe9")
-    assert main(["validate", str(tmp_path / "latin.yaml")]) == 1
-    assert "is not UTF-8 at byte 3" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "z.yaml").write_text(yaml.safe_dump(changed(ranker(), "spec.framework", "x")))
+    paths = [str(path) for path in sorted(tmp_path.iterdir())]
+    assert main(["validate", *paths]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{tmp_path}/deep.yaml:2: is not YAML: deeper than 64 levels")
+    assert lines[1].startswith(f"{tmp_path}/latin.yaml:1: is not UTF-8 at byte 3")
+    assert lines[2].startswith(f"{tmp_path}/pipe.yaml:1: is no plain file")
+    assert "z.yaml" in lines[3]
+    assert lines[4:] == ["4 problems in 1 resource"]
