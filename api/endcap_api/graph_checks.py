@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from endcap_api.cel_ast import Call, Variable, walk
+from endcap_api.cel_ast import Call, Constant, Variable, walk
 from endcap_api.expressions import Checked, Environment, ExpressionError, cel_type
 from endcap_api.runtime_config import ModelContract, models_called
+from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.inferencegraph import Fallback, InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_api.v1alpha1.steps import Step
@@ -139,16 +140,25 @@ def _order_problems(spec: InferenceGraphSpec) -> Iterator[Problem]:
 
 def _step_problems(spec: InferenceGraphSpec, models: Models, index: int) -> Iterator[Problem]:
     step, where = spec.steps[index], f"spec.steps[{index}]"
+    yield from _timeout_problems(spec, step, f"{where}.timeout")
     known = environment(spec, models, step)
     if step.model_name is not None:
         contract = models.get(step.model_name)
         if contract is not None:
             yield from _contract_problems(step, contract, f"{where}.{step.kind}")
-            yield from _input_problems(spec, step, contract, known, f"{where}.{step.kind}.inputs")
+            yield from _input_problems(spec, models, step, known, f"{where}.{step.kind}.inputs")
     if not _knows_all(spec, models, index):
         return
     for field, source, expected in _expressions(step):
         yield from _expression_problems(spec, known, f"{where}.{field}", source, expected)
+
+
+def _timeout_problems(spec: InferenceGraphSpec, step: Step, field: str) -> Iterator[Problem]:
+    if step.timeout and milliseconds(step.timeout) > milliseconds(spec.deadline):
+        yield Problem(
+            field,
+            f"timeout {step.timeout} is longer than the deadline {spec.deadline}: lower it or raise deadline",
+        )
 
 
 def _knows_all(spec: InferenceGraphSpec, models: Models, index: int) -> bool:
@@ -176,11 +186,17 @@ def _expression_problems(
     except ExpressionError as error:
         yield Problem(field, str(error))
         return
+    if field.endswith(".select.count") and _is_below_one(checked):
+        yield Problem(field, f"{source.strip()} is no number of products: write 1 or more")
     if _compares_key_with_name(spec, checked):
         key, name = spec.catalogue.key, spec.catalogue.name
         yield Problem(
             field, f"products in a request are names: compare candidate.{name}, not candidate.{key}"
         )
+
+
+def _is_below_one(checked: Checked) -> bool:
+    return isinstance(checked.tree, Constant) and checked.tree.value < 1
 
 
 def _compares_key_with_name(spec: InferenceGraphSpec, checked: Checked) -> bool:
@@ -229,8 +245,9 @@ def _reason_problems(reason: str | None, contract: ModelContract, field: str) ->
 
 
 def _input_problems(
-    spec: InferenceGraphSpec, step: Step, contract: ModelContract, known: Environment, where: str
+    spec: InferenceGraphSpec, models: Models, step: Step, known: Environment, where: str
 ) -> Iterator[Problem]:
+    contract = models[step.model_name or ""]
     names = {column.name for column in contract.inputs}
     for name in sorted(set(written_inputs(step)) - names):
         yield Problem(
@@ -246,7 +263,7 @@ def _input_problems(
             yield Problem(
                 f"{where}.{column.name}", f"nothing feeds this input of {step.model_name}: add an expression"
             )
-        else:
+        elif not _reads_unknown(spec, models, sources[column.name] or ""):
             yield from _source_problems(
                 spec, column, sources[column.name] or "", known, f"{where}.{column.name}"
             )

@@ -49,6 +49,7 @@ ALL = contracts(intent(), recaller(), ranker())
         ("spec.steps[2].rank.inputs", {"household_share": "candidate.together.score"}),
         ("spec.steps[4].limit.per", "candidate.sold"),
         ("spec.steps[5].select.count", "10"),
+        ("spec.steps[0].timeout", "150ms"),
         ("spec.steps[5].select.count", "size(request.cart) > 3 ? 5 : request.limit"),
         ("spec.fallback[0]", {"model": "item-cooccurrence"}),
         ("spec.api.request.limit.default", None),
@@ -121,3 +122,20 @@ def test_the_item_of_a_recall_is_its_first_array_of_products() -> None:
     assert item is not None
     assert item.name == "items"
     assert item_output(ALL["micro-intent"].outputs) is None
+
+
+@pytest.mark.parametrize("count", ["0", "-1", " -7 "])
+def test_a_constant_count_below_one_is_refused(count: str) -> None:
+    (problem,) = check_graph(spec_of(changed(graph(), "spec.steps[5].select.count", count)), ALL)
+    assert problem == (
+        "spec.steps[5].select.count",
+        f"{count.strip()} is no number of products: write 1 or more",
+    )
+
+
+def test_a_timeout_beyond_the_deadline_is_refused_with_both() -> None:
+    (problem,) = check_graph(spec_of(changed(graph(), "spec.steps[0].timeout", "20s")), {})
+    assert problem == (
+        "spec.steps[0].timeout",
+        "timeout 20s is longer than the deadline 150ms: lower it or raise deadline",
+    )
