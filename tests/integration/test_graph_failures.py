@@ -127,6 +127,7 @@ EXPRESSIONS: dict[str, dict[str, Any]] = {
     "filter-recall": {"filter": {"drop": "candidate.buy_again.times > 100"}},
     "rank": {"rank": {"by": NO_VALUE}},
     "rank-nan": {"rank": {"by": "candidate.price * 0.0 / 0.0"}},
+    "rank-infinite": {"rank": {"by": "candidate.price / 0.0"}},
     "rank-unavailable": {"rank": {"by": "candidate.price * intent.confidence"}},
     "limit": {"limit": {"per": NO_VALUE, "max": 1}},
     "limit-unavailable": {"limit": {"per": "candidate.category + intent.name", "max": 1}},
@@ -201,3 +202,17 @@ async def test_a_rule_that_must_hold_refuses_without_a_fallback(shop: Shop, case
     response = await engine.post(CART)
     assert response.status_code == 503
     assert "rule" in [error["field"] for error in response.json()["errors"]]
+
+
+async def test_a_negative_count_hands_over_and_only_an_empty_rung_can_answer(shop: Shop) -> None:
+    graph = shop.basket().select("request.limit - 10")
+    response = await shop.engine(graph).post({**CART, "limit": 9})
+    assert response.status_code == 503
+    assert response.json()["errors"] == [
+        {"field": "top", "message": "count is -1: request.limit - 10 is never below 0"}
+    ]
+    answer = await shop.engine(graph.with_(fallback=LADDER)).ask(**{**CART, "limit": 9})
+    assert products(answer) == []
+    assert answer["served_by"]["fallback"] == "empty"
+    assert list(degraded(answer)) == ["top"]
+    assert len(products(await shop.engine(graph).ask(**{**CART, "limit": 12}))) == 2

@@ -10,6 +10,7 @@ from endcap_api.expressions import ExpressionError
 from endcap_api.graph_checks import check_graph, missing_models
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.base import milliseconds
+from endcap_api.v1alpha1.steps import Step as StepSpec
 from endcap_runtime.graph.answer import AnswerForm, answer_form
 from endcap_runtime.graph.building import Builder, Built, Surroundings
 from endcap_runtime.graph.catalogue import Catalogue
@@ -98,7 +99,7 @@ def _nodes(config: GraphConfig, built: Sequence[Built], metrics: GraphMetrics) -
 
     def node(each: Built, needs: tuple[str, ...], *, aside: bool = False) -> Node:
         step = _wrapped(config, each, metrics)
-        return Node(step, needs if beside else (), aside and beside, each.spec.failure == "fail")
+        return Node(step, needs if beside else (), aside and beside, _must_hold(each.spec))
 
     for each in asking:
         yield node(each, forming.models_read(each.reads), aside=True)
@@ -118,4 +119,9 @@ def _wrapped(config: GraphConfig, built: Built, metrics: GraphMetrics) -> Step:
     if spec.timeout:
         step = deadline(step, milliseconds(spec.timeout) / 1000)
     step = timed(step, metrics.of_step(config.name, spec.name))
-    return step if spec.failure == "fail" else fail_open(step)
+    return step if _must_hold(spec) else fail_open(step)
+
+
+def _must_hold(spec: StepSpec) -> bool:
+    """A select without a count has no answer: to go on without it would be to answer with everything."""
+    return spec.select is not None or spec.failure == "fail"

@@ -97,9 +97,10 @@ class Ladder:
     async def answer(self, query: Query, wanted: Callable[[Query], int]) -> Query:
         """Answers from the first rung that has something. Raises NoAnswer when none could even be asked."""
         asked = self.empty
-        for rung in self.rungs:
+        count = _counted(query, wanted)
+        for rung in self.rungs if count is not None else ():
             try:
-                found = await self._extended(NOBODY, rung, query, wanted(query))
+                found = await self._extended(NOBODY, rung, query, count or 0)
             except StepFailed as failed:
                 _blame(query, rung.name, failed.reason)
                 continue
@@ -148,6 +149,15 @@ class Ladder:
         for step in self.filters:
             candidates = step.passing(query, candidates)
         return candidates
+
+
+def _counted(query: Query, wanted: Callable[[Query], int]) -> int | None:
+    """How many the answer needs; None where the request's own count fails, which is noted under the select."""
+    try:
+        return wanted(query)
+    except StepFailed as failed:
+        query.notes.setdefault(failed.step, Note(failure=failed.reason, kind=failed.kind))
+        return None
 
 
 def first(candidates: Candidates, count: int) -> Candidates:

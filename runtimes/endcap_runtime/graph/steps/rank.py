@@ -41,7 +41,7 @@ class RankByModel:
 
 @dataclass(frozen=True, slots=True)
 class RankByExpression:
-    """Scores by a CEL number; one that is not a number for some candidate fails the step."""
+    """Scores by a CEL number; one that is not finite for some candidate fails the step."""
 
     name: str
     by: Expression
@@ -52,8 +52,8 @@ class RankByExpression:
             return query
         with Reading(self.name):
             score = np.broadcast_to(np.asarray(self.by(query.scope), np.float64), len(candidates))
-        if np.isnan(score).any():
-            raise StepFailed(self.name, "expression", f"{self.by.source} is not a number for some candidate")
+        if not np.isfinite(score).all():
+            raise StepFailed(self.name, "expression", f"{self.by.source} is not finite for some candidate")
         note = query.notes[self.name]
         note.candidates_in = note.kept = len(candidates)
         return query.of(candidates.ranked(score))

@@ -38,10 +38,14 @@ class SelectStep:
         return query.of(chosen)
 
     def wanted(self, query: Query) -> int:
-        """How many to answer with. Raises StepFailed."""
+        """How many to answer with, 0 to MOST. Raises StepFailed, also for a negative count."""
         with Reading(self.name):
-            count = self.count(Scope(query.values))
-        return max(0, min(int(count), MOST))
+            count = int(self.count(Scope(query.values)))
+        if count < 0:
+            raise StepFailed(
+                self.name, "expression", f"count is {count}: {self.count.source} is never below 0"
+            )
+        return min(count, MOST)
 
     async def _filled(self, query: Query, chosen: Candidates, wanted: int) -> Candidates:
         if query.whole:
