@@ -147,10 +147,9 @@ def _step_problems(spec: InferenceGraphSpec, models: Models, index: int) -> Iter
         if contract is not None:
             yield from _contract_problems(step, contract, f"{where}.{step.kind}")
             yield from _input_problems(spec, models, step, known, f"{where}.{step.kind}.inputs")
-    if not _knows_all(spec, models, index):
-        return
     for field, source, expected in _expressions(step):
-        yield from _expression_problems(spec, known, f"{where}.{field}", source, expected)
+        if not _reads_unknown(spec, models, source):
+            yield from _expression_problems(spec, known, f"{where}.{field}", source, expected)
 
 
 def _timeout_problems(spec: InferenceGraphSpec, step: Step, field: str) -> Iterator[Problem]:
@@ -161,9 +160,10 @@ def _timeout_problems(spec: InferenceGraphSpec, step: Step, field: str) -> Itera
         )
 
 
-def _knows_all(spec: InferenceGraphSpec, models: Models, index: int) -> bool:
-    """Whether every model whose columns the step may read exists; otherwise a read may be sound later."""
-    return all(step.model_name is None or step.model_name in models for step in spec.steps[: index + 1])
+def _reads_unknown(spec: InferenceGraphSpec, models: Models, source: str) -> bool:
+    """Whether an expression may read a column of a model that does not exist: then it may be sound later."""
+    unknown = {step.identifier for step in spec.steps if step.model_name and step.model_name not in models}
+    return any(re.search(rf"\b{name}\s*\.", source) for name in unknown)
 
 
 def _expressions(step: Step) -> Iterator[tuple[str, str, tuple[str, ...]]]:

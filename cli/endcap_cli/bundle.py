@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import NamedTuple, TypeVar
 
-from endcap_api.graph_checks import Problem, check_graph, cluster_problems, missing_models
-from endcap_api.runtime_config import ModelContract
+from endcap_api.graph_checks import Problem, check_graph, cluster_problems
+from endcap_api.runtime_config import ModelContract, models_called
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.kinds import GROUP
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_api.validation import InvalidSpec, read
 from endcap_cli.manifests import Finding, Loaded, Manifest
 
+NEAR = 0.6
 _Spec = TypeVar("_Spec", ModelDeploymentSpec, InferenceGraphSpec)
 
 
@@ -120,16 +122,38 @@ def _check_graph(manifest: Manifest, spec: InferenceGraphSpec, bundle: Bundle, *
     contracts = bundle.contracts(manifest.namespace)
     _report(manifest, check_graph(spec, contracts), bundle)
     broken = {name for namespace, name in bundle.broken if namespace == manifest.namespace}
-    missing = sorted(set(missing_models(spec, contracts)) - broken)
-    if missing and local:
-        message = f"no ModelDeployment {', '.join(missing)} in these files: add it"
-        bundle.findings.append(manifest.finding("spec.steps", message))
-    elif missing:
-        names = ", ".join(missing)
+    _tell_missing(manifest, spec, {*contracts, *broken}, bundle, local=local)
+
+
+def _tell_missing(
+    manifest: Manifest, spec: InferenceGraphSpec, present: set[str], bundle: Bundle, *, local: bool
+) -> None:
+    """A model may well be in the cluster already. It is taken for misspelt when the files hold one of nearly its
+    name that the graph does not call.
+    """
+    spare = sorted(present - set(models_called(spec)))
+    elsewhere = []
+    for name in sorted(set(models_called(spec)) - present):
+        near = get_close_matches(name, spare, n=1, cutoff=NEAR)
+        if not near and not local:
+            elsewhere.append(name)
+            continue
+        remedy = f"did you mean {near[0]}?" if near else "add it"
+        message = f"no ModelDeployment {name} in these files: {remedy}"
+        bundle.findings.append(manifest.finding(_call_of(spec, name), message))
+    if elsewhere:
         bundle.notes.append(
-            f"{manifest.file}: {manifest.resource} calls {names}, not in these files: "
+            f"{manifest.file}: {manifest.resource} calls {', '.join(elsewhere)}, not in these files: "
             "what it reads of them was not checked"
         )
+
+
+def _call_of(spec: InferenceGraphSpec, name: str) -> str:
+    """The field that names the model first."""
+    for index, step in enumerate(spec.steps):
+        if step.model_name == name:
+            return f"spec.steps[{index}].{step.kind}.model"
+    return "spec.fallback"
 
 
 def _report(manifest: Manifest, problems: Iterable[Problem], bundle: Bundle) -> None:

@@ -121,6 +121,29 @@ def test_a_model_that_is_wrong_itself_is_not_called_missing(
     assert captured.out.count("\n") == 2
 
 
+def test_a_misspelt_model_is_one_problem_with_the_name_that_was_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    misspelt = changed(graph(), "spec.steps[1].recall.model", "item-cooccurence")
+    reads_it = changed(misspelt, "spec.steps[2].rank.inputs", {"price": "candidate.together.score"})
+    path = written(tmp_path / "all.yaml", intent(), recaller(), ranker(), reads_it)
+    assert main(["validate", path]) == 1
+    captured = capsys.readouterr()
+    line, summary = captured.out.splitlines()
+    assert "spec.steps[1].recall.model: no ModelDeployment item-cooccurence in these files" in line
+    assert line.endswith("did you mean item-cooccurrence?")
+    assert summary == "1 problem in 4 resources"
+    assert "not in these files" not in captured.err
+
+
+def test_what_does_not_read_a_missing_model_is_checked_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = changed(graph(), "spec.steps[3].filter.drop", "candidate.nam == 'x'")
+    assert main(["validate", written(tmp_path / "graph.yaml", bad)]) == 1
+    assert "spec.steps[3].filter.drop: `candidate.nam == 'x'`" in capsys.readouterr().out
+
+
 def test_models_of_another_namespace_are_not_those_of_the_graph(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
