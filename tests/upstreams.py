@@ -33,6 +33,8 @@ Behaviour = Literal[
     "status_500",
     "status_422",
     "status_503",
+    "status_504",  # at once, as a proxy with a time of its own does
+    "late_504",  # after `delay` seconds, as a model server does whose caller's time is up
     "malformed_json",
     "not_http",
     "wrong_length",  # one row too few, in every column
@@ -199,7 +201,7 @@ class Upstream:
         how = self.behaviour
         if how == "hangs" or writer in self._deaf:
             await asyncio.sleep(3600)
-        if how == "slow":
+        if how in ("slow", "late_504"):
             await asyncio.sleep(self.delay)
         if how == "resets" or writer in self._spent:
             writer.transport.abort()
@@ -218,9 +220,9 @@ class Upstream:
     def _pieces(self, how: Behaviour, received: Received) -> Iterable[bytes]:
         if how in FIXED:
             return FIXED[how]()
-        if how.startswith("status_"):
+        if how.startswith("status_") or how == "late_504":
             problem = b'{"title": "no"}'
-            return [_head(int(how.removeprefix("status_")), {}, len(problem)) + problem]
+            return [_head(int(how[-3:]), {}, len(problem)) + problem]
         return self._answered(how, received)
 
     def _answered(self, how: Behaviour, received: Received) -> list[bytes]:

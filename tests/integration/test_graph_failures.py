@@ -119,6 +119,23 @@ async def test_a_timeout_is_told_in_milliseconds(shop: Shop) -> None:
     assert degraded(await engine.ask(**CART)) == {"buy-again": "timeout after 100 ms"}
 
 
+async def test_a_model_that_says_itself_that_the_time_is_up_is_a_timeout_too(shop: Shop) -> None:
+    engine = shop.engine(graph(shop, "recall", "skip"))
+    shop.models["buy-it-again"].delay = 0.08
+    await fail(shop, "recall", "late_504")
+    assert degraded(await engine.ask(**CART)) == {"buy-again": "timeout after 100 ms"}
+    assert engine.counted("step_failures_total", graph="basket", step="buy-again", kind="timeout") == 1
+
+
+async def test_a_504_long_before_the_deadline_stays_what_it_was(shop: Shop) -> None:
+    step = (
+        shop.graph().recall("together", "item-cooccurrence").recall("buy-again", "buy-it-again", timeout="5s")
+    )
+    engine = shop.engine(step.select("3").with_(deadline="5s"))
+    await fail(shop, "recall", "status_504")
+    assert degraded(await engine.ask(**CART)) == {"buy-again": "answered 504"}
+
+
 # A division by zero for every candidate, and a read of a step that did not answer.
 NO_VALUE = "1 / (candidate.sold - candidate.sold)"
 EXPRESSIONS: dict[str, dict[str, Any]] = {

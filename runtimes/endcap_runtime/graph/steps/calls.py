@@ -11,9 +11,13 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from endcap_runtime.graph.failures import StepFailed
+from endcap_runtime.graph.failures import Kind, StepFailed
 from endcap_runtime.graph.query import Query
 from endcap_runtime.graph.upstream import Model, Prediction, UpstreamFailed
+
+_TOO_LATE = 504
+# A model is told its time in whole milliseconds, and its refusal takes a moment: so much before the end it is the end.
+_NEAR_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,10 @@ class CalledModel:
         try:
             prediction = await self.model.predict(columns, rows, query.call)
         except UpstreamFailed as failed:
-            self.calls[failed.kind].inc()
-            raise StepFailed(self.step, failed.kind, _reason(failed, query.call.deadline - start)) from None
+            kind = _kind(failed, query.call.deadline - monotonic())
+            self.calls[kind].inc()
+            seconds = query.call.deadline - start
+            raise StepFailed(self.step, kind, _reason(kind, failed.message, seconds)) from None
         except CancelledError:
             self.calls["cancelled"].inc()
             raise
@@ -39,9 +45,14 @@ class CalledModel:
         return prediction
 
 
-def _reason(failed: UpstreamFailed, seconds: float) -> str:
-    if failed.kind != "timeout":
-        return failed.message
+def _kind(failed: UpstreamFailed, left: float) -> Kind:
+    """A model that says itself that the time is up has met the deadline that we gave it."""
+    return "timeout" if failed.status == _TOO_LATE and left < _NEAR_SECONDS else failed.kind
+
+
+def _reason(kind: Kind, message: str, seconds: float) -> str:
+    if kind != "timeout":
+        return message
     if seconds <= 0:
         return "no time was left"
     return f"timeout after {round(seconds * 1000)} ms"
