@@ -359,3 +359,35 @@ async def test_a_fallback_that_adds_nothing_is_not_named(shop: Shop) -> None:
     said = await engine.explain(**CART)
     assert (said["top"]["kept"], said["top"]["backfilled"]) == (1, 0)
     assert said["fallback"]["kept"] == 0
+
+
+async def test_a_recall_that_finds_nothing_beside_one_that_does_is_normal(shop: Shop) -> None:
+    shop.models["buy-it-again"].answer = lambda _: {"item": [[]], "times": [[]], "score": [[]]}
+    graph = shop.basket().select("8", backfill=True).with_(fallback=[{"catalogue": {"orderBy": "sold"}}])
+    assert (await shop.engine(graph).ask(**CART))["degraded"] == []
+
+
+def some_unknown(shop: Shop, *items: str) -> None:
+    size = len(items)
+    shop.models["buy-it-again"].answer = lambda _: {
+        "item": [list(items)],
+        "times": [[1] * size],
+        "score": [[0.5] * size],
+    }
+
+
+async def test_items_that_the_catalogue_does_not_know_are_told_and_counted(shop: Shop) -> None:
+    some_unknown(shop, "99", "8", "98")
+    engine = shop.engine(shop.graph().recall("again", "buy-it-again").select())
+    said = await engine.explain(**CART)
+    assert (said["again"]["kept"], said["again"]["unknown_items"]) == (1, 2)
+    assert (said["merge"]["candidates_in"], said["merge"]["removed"]) == (1, 0)
+    assert engine.counted("unknown_items_total", graph="basket", step="again") == 2
+
+
+async def test_when_the_catalogue_knows_none_of_the_items_the_fallback_answers(shop: Shop) -> None:
+    some_unknown(shop, "99", "98")
+    graph = shop.graph().recall("again", "buy-it-again").select("1")
+    answer = await shop.engine(graph.with_(fallback=[{"catalogue": {"orderBy": "sold"}}])).ask(**CART)
+    assert products(answer) == ["Milk"]
+    assert degraded(answer) == {"again": "found no candidates: the catalogue knows none of 2 items"}

@@ -130,6 +130,7 @@ class Builder:
             columns=[column for column in outputs if column.name in wanted],
             top=recall.top,
             catalogue=self._around.catalogue,
+            unknown=self._around.metrics.unknown_items.labels(self._config.name, spec.name),
         )
         return Built(spec, RecallStep(source), inputs.reads)
 
@@ -145,6 +146,7 @@ class Builder:
             columns=(),
             top=MOST,
             catalogue=self._around.catalogue,
+            unknown=self._around.metrics.unknown_items.labels(self._config.name, FALLBACK),
         )
 
     def _rank(self, spec: StepSpec, rank: Rank) -> Built:

@@ -36,6 +36,11 @@ class Recalled:
     rows: NDArray[np.int32]
     columns: Mapping[str, Values]
 
+    @property
+    def unknown(self) -> int:
+        """How many items the catalogue does not know."""
+        return int(np.count_nonzero(self.rows < 0))
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:

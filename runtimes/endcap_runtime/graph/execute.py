@@ -26,6 +26,11 @@ async def execute(pipeline: Pipeline, query: Query) -> Query:
 
 
 def _name_empty(query: Query) -> None:
-    """Recall steps that answered and found nothing are a reason why the fallback answers, so they are named."""
+    """Recall steps that answered and found nothing are a reason why the fallback answers, so they are named.
+
+    When another step found something, nothing found is a normal answer, as for a customer who is new.
+    """
     for name in query.recalled:
-        query.notes[name].failure = "found no candidates"
+        note = query.notes[name]
+        unknown = f": the catalogue knows none of {note.unknown_items} items" if note.unknown_items else ""
+        note.failure = f"found no candidates{unknown}"

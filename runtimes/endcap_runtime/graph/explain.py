@@ -65,6 +65,7 @@ def _line(query: Query, note: Note, rule: str) -> dict[str, Any]:
         "rule": rule,
         "candidates_in": note.candidates_in,
         "kept": note.kept,
+        "unknown_items": note.unknown_items,
         "backfilled": note.backfilled,
         "removed": _removed(note),
         "removed_products": _names(query, note.removed),

@@ -65,7 +65,7 @@ class ModelRung:
         return self.source.bit
 
     async def batches(self, query: Query) -> Batches:
-        found, prediction = await self.source.recall(query)
+        found, prediction = await self.source.recall(query, _note(query))
         return Batches(prediction.model, (Candidates.merge([found]),))
 
 

@@ -29,6 +29,7 @@ class GraphMetrics:
         self.degraded = counter("graph_degraded", "Answers that a step is missing from.", "step")
         self.step_seconds = durations("step_seconds", "Time in a step, calls included.", "step")
         self.step_failures = counter("step_failures", "Failures of a step by kind.", "step", "kind")
+        self.unknown_items = counter("unknown_items", "Items that the catalogue does not know.", "step")
         self.upstream_calls = counter("upstream_calls", "Calls to a model by outcome.", "model", "outcome")
 
     def of_step(self, graph: str, step: str) -> StepMetrics:

@@ -23,12 +23,14 @@ class Note:
     """What a step did: what `degraded`, `served_by`, `explain` and the metrics tell of it.
 
     `removed` are catalogue rows, kept only when the request asks for an explanation; `backfilled` are how many of
-    `kept` the step put back or took from the fallback; `ms` is wall time.
+    `kept` the step put back or took from the fallback; `unknown_items` are those of a model that the catalogue does not
+    know, beside `kept`; `ms` is wall time.
     """
 
     candidates_in: int | None = None
     kept: int | None = None
     backfilled: int | None = None
+    unknown_items: int | None = None
     removed: list[int] | None = None
     ms: float = 0.0
     model: str | None = None

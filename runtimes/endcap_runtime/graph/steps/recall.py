@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from prometheus_client import Counter
 
 from endcap_api.v1alpha1.values import Column
 from endcap_runtime.graph.candidates import Recalled, Values
 from endcap_runtime.graph.catalogue import Catalogue
-from endcap_runtime.graph.query import Query
+from endcap_runtime.graph.query import Note, Query
 from endcap_runtime.graph.steps.calls import CalledModel
 from endcap_runtime.graph.steps.expression import Reading
 from endcap_runtime.graph.steps.inputs import DTYPES, Inputs
@@ -23,7 +24,8 @@ class Source:
     """A model that recalls.
 
     identifier: what its columns are called by in expressions. bit: its place among all sources. item: the output
-    with the keys of the items. columns: the other outputs that something reads. top: most candidates taken.
+    with the keys of the items. columns: the other outputs that something reads. top: most candidates taken. unknown:
+    counts the items that the catalogue does not know.
     """
 
     name: str
@@ -35,13 +37,21 @@ class Source:
     columns: Sequence[Column]
     top: int
     catalogue: Catalogue
+    unknown: Counter
 
-    async def recall(self, query: Query) -> tuple[Recalled, Prediction]:
-        """What the model found; an item that the catalogue does not know has row -1. Raises StepFailed."""
+    async def recall(self, query: Query, note: Note) -> tuple[Recalled, Prediction]:
+        """What the model found; an item that the catalogue does not know has row -1, and is noted and counted.
+
+        Raises StepFailed.
+        """
         with Reading(self.name):
             columns = self.inputs.once(query, query.scope)
         prediction = await self.called.predict(columns, 1, query)
-        return self._recalled(prediction), prediction
+        found = self._recalled(prediction)
+        if unknown := found.unknown:
+            note.unknown_items = unknown
+            self.unknown.inc(unknown)
+        return found, prediction
 
     def _recalled(self, prediction: Prediction) -> Recalled:
         rows = self.catalogue.rows_of(prediction.columns[self.item][0][: self.top])
@@ -67,9 +77,9 @@ class RecallStep:
         return self.source.name
 
     async def __call__(self, query: Query) -> Query:
-        found, prediction = await self.source.recall(query)
         note = query.notes[self.name]
+        found, prediction = await self.source.recall(query, note)
         note.model = prediction.model
-        note.kept = len(found.rows)
+        note.kept = len(found.rows) - (note.unknown_items or 0)
         query.recalled[self.name] = found
         return query
