@@ -82,18 +82,20 @@ def _refuse_doubled(names: Sequence[bytes]) -> None:
             raise Problem(400, f"The header {name.decode()} may be sent once.")
 
 
-async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
-    """The whole body.
+async def read_body(
+    receive: Receive, headers: Headers, limit: int, remedy: str = "send fewer rows a request"
+) -> bytes:
+    """The whole body; `remedy` is what the caller of a larger one is told to do.
 
     Raises Problem 413 above `limit` bytes, before they are read where the length is announced, and 400 when
     the client leaves in the middle. A body that never ends is the server's business (`server.StrictProtocol`).
     """
     announced = headers.get(b"content-length", b"0")
     if int(announced) > limit:
-        raise _too_large(limit)
+        raise _too_large(limit, remedy)
     message = await receive()
     if not message.get("more_body"):
-        return _checked(_part(message), limit)
+        return _checked(_part(message), limit, remedy)
     parts = [_part(message)]
     size = len(parts[0])
     while message.get("more_body"):
@@ -101,7 +103,7 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
         parts.append(_part(message))
         size += len(parts[-1])
         if size > limit:
-            raise _too_large(limit)
+            raise _too_large(limit, remedy)
     return b"".join(parts)
 
 
@@ -112,14 +114,14 @@ def _part(message: Message) -> bytes:
     return body
 
 
-def _checked(body: bytes, limit: int) -> bytes:
+def _checked(body: bytes, limit: int, remedy: str) -> bytes:
     if len(body) > limit:
-        raise _too_large(limit)
+        raise _too_large(limit, remedy)
     return body
 
 
-def _too_large(limit: int) -> Problem:
-    return Problem(413, f"The body is larger than {limit} bytes: send fewer rows a request.", (), CLOSE)
+def _too_large(limit: int, remedy: str) -> Problem:
+    return Problem(413, f"The body is larger than {limit} bytes: {remedy}.", (), CLOSE)
 
 
 def refuse_media_type(headers: Headers, *allowed: bytes) -> None:

@@ -60,7 +60,16 @@ async def test_products_are_found_without_regard_to_case(shop: Shop, engine: Eng
 
 async def test_an_unknown_field_is_refused_with_the_nearest_name(engine: Engine) -> None:
     errors = await refused(engine, 422, {**CART, "sotre": "330"})
-    assert "did you mean store?" in errors["sotre"]
+    assert "did you mean store? The fields are" in errors["sotre"]
+
+
+async def test_a_long_unknown_field_is_named_by_its_beginning(engine: Engine) -> None:
+    response = await engine.post({**CART, "z" * 3000: "330"})
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert error["field"] == "z" * 64
+    assert "is not a field of this request: remove it. The fields are customer" in error["message"]
+    assert "z" * 65 not in response.text
 
 
 @pytest.mark.parametrize(
@@ -155,6 +164,7 @@ async def test_a_body_over_the_limit_is_refused(shop: Shop) -> None:
     engine = shop.engine(shop.basket().select().with_(limits={"bodyBytes": 256}))
     response = await engine.send(b'{"customer": "' + b"x" * 300 + b'"}')
     assert response.status_code == 413
+    assert response.json()["detail"].startswith("The body is larger than 256 bytes: send shorter lists")
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,14 @@ def test_a_name_is_found_whatever_its_case_but_never_by_an_empty_string(tmp_path
     assert catalogue.row_of_name("Plastic cup") is None
 
 
+def test_a_name_is_found_however_its_accents_are_written(tmp_path: Path) -> None:
+    composed, decomposed = "Caf\u00e9 cr\u00e8me", "Cafe\u0301 cre\u0300me"
+    catalogue = load(tmp_path, name=[composed, "Cre\u0300me", "Tea"])
+    assert [catalogue.row_of_name(name) for name in (composed, decomposed, decomposed.upper())] == [0, 0, 0]
+    assert catalogue.row_of_name("Cr\u00e8me") == 1
+    assert catalogue.row_of_name("Cafe creme") is None
+
+
 def test_an_exact_name_goes_before_one_of_another_case(tmp_path: Path) -> None:
     catalogue = load(tmp_path, name=["ice", "ICE", "Ice"])
     assert [catalogue.row_of_name(name) for name in ("ice", "ICE", "Ice", "iCE")] == [0, 1, 2, 0]

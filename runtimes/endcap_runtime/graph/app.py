@@ -45,6 +45,7 @@ log = logging.getLogger("endcap.graph")
 
 _CLIENT_LEFT = 499
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_SHORTER = "send shorter lists and texts, or raise spec.limits.bodyBytes"
 _NOTHING_HERE = "There is nothing at this path."
 _STARTING = "No revision of the graph is loaded yet: GET /-/revision says why."
 
@@ -131,7 +132,7 @@ class GraphApp:
         explain = _explain(scope["query_string"])
         limits = pipeline.config.spec.limits
         with Attendance(receive) as attendance:
-            body = await read_body(receive, headers, limits.body_bytes)
+            body = await read_body(receive, headers, limits.body_bytes, _SHORTER)
             attendance.working()
             # Only now it takes a place: a request that is slow to arrive keeps nobody else out.
             self._admit(limits.concurrency)

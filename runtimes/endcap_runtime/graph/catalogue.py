@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class Catalogue:
         self._name = _identifying(columns, name, "name")
         self.size = len(self._name)
         self.columns: Mapping[str, Column] = {**columns, key: self._key, name: self._name}
-        self._folded = [word.casefold() for word in self._name.vocabulary.words[: self.size]]
+        self._folded = [_folded(word) for word in self._name.vocabulary.words[: self.size]]
         self._row_of_folded = {word: row for row, word in reversed(list(enumerate(self._folded)))}
 
     @classmethod
@@ -52,15 +53,15 @@ class Catalogue:
         return rows
 
     def row_of_name(self, name: str) -> int | None:
-        """Row of a display name: as it is written, else without regard to case and outer blanks."""
+        """Row of a display name: as it is written, else without regard to case, outer blanks and composition."""
         row = self._name.vocabulary.code(name)
         if 0 <= row < self.size:
             return row
-        return self._row_of_folded.get(name.strip().casefold())
+        return self._row_of_folded.get(_folded(name.strip()))
 
     def nearest(self, name: str, limit: int = 3) -> list[str]:
         """The display names most like `name`, best first."""
-        query = name[:_LONGEST_QUERY].casefold()
+        query = _folded(name[:_LONGEST_QUERY])
         rows: Iterable[int] = range(self.size)
         if self.size > _SHORT_LIST:
             rows = [
@@ -90,6 +91,11 @@ class Catalogue:
         """All rows by a number or integer column, highest first; equals in the order of the file, NaN last."""
         values = np.asarray(self.columns[column], dtype=np.float64)
         return np.argsort(-values, kind="stable").astype(np.int32)
+
+
+def _folded(name: str) -> str:
+    """A letter and its accent are one character or two, as a keyboard has it; people see the same word."""
+    return normalize("NFC", normalize("NFC", name).casefold())
 
 
 def _identifying(columns: Mapping[str, Column], column: str, role: str) -> Words:

@@ -22,6 +22,8 @@ from endcap_runtime.graph.values import EMPTY, READERS, Fault, Read, array_of
 from endcap_runtime.problems import FieldError, Problem
 
 MAX_ITEMS = 100
+# Characters of a field's name that a message repeats; nobody needs more of it to know which one is meant.
+_SHOWN = 64
 
 
 class Checked(NamedTuple):
@@ -69,7 +71,7 @@ class RequestSchema:
         for name, value in given.items():
             field = self._fields.get(name)
             if field is None:
-                errors.append(FieldError(name, self._unknown(name)))
+                errors.append(FieldError(name[:_SHOWN], self._unknown(name[:_SHOWN])))
             else:
                 errors.extend(self._read_field(field, value, values, keys))
         if errors:
@@ -116,7 +118,7 @@ class RequestSchema:
     def _unknown(self, name: str) -> str:
         nearest = process.extractOne(name, self._fields.keys(), score_cutoff=60)
         known = ", ".join(self._fields)
-        hint = f"did you mean {nearest[0]}?" if nearest else "remove it"
+        hint = f"did you mean {nearest[0]}?" if nearest else "remove it."
         return f"is not a field of this request: {hint} The fields are {known}."
 
     def _absent(self) -> tuple[dict[str, object], dict[str, object]]:
