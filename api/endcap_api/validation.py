@@ -34,6 +34,9 @@ _TYPES = {
 }
 
 
+_BOUNDS = {"greater_than_equal": "raise it", "less_than_equal": "lower it"}
+
+
 class InvalidSpec(ValueError):
     """A manifest that nobody can act on; `problems` says what its author must change."""
 
@@ -102,9 +105,23 @@ def _message(kind: str, found: ErrorDetails) -> str:
         return _unknown(str(found["loc"][-1]), _fields_at(kind, found["loc"][:-1]))
     if error == "literal_error":
         return f"is not a value that this field takes: use {found['ctx']['expected'].replace(chr(39), '')}"
+    if error == "string_type":
+        return _not_text(kind, found)
     if error in _TYPES:
         return f"must be {_TYPES[error]}"
-    return found["msg"].replace("Input should be", "should be")
+    said = found["msg"].replace("Input should", "must")
+    return f"{said}: {_BOUNDS[error]}" if error in _BOUNDS else said
+
+
+def _not_text(kind: str, found: ErrorDetails) -> str:
+    """The remedy for a number where a text is due: quotes help only where the text would then be right."""
+    value, field = found["input"], found["loc"][-1]
+    if isinstance(value, int | float):
+        if "a duration is" in str(_schema_at(kind, found["loc"]).get("x-kubernetes-validations", "")):
+            return f"must be a string with a unit: write it as {value if value > 0 else 150}ms or 2s"
+        if field == "count" and value < 1:
+            return 'must be a count of at least 1, as a string: write it as "3" or request.limit'
+    return f"must be {_TYPES['string_type']}"
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
@@ -120,8 +137,12 @@ def _schema(kind: str) -> dict[str, Any]:
 
 
 def _fields_at(kind: str, location: tuple[int | str, ...]) -> list[str]:
+    return list(_schema_at(kind, location).get("properties", {}))
+
+
+def _schema_at(kind: str, location: tuple[int | str, ...]) -> dict[str, Any]:
     schema = _schema(kind)
     for part in location:
         inner = schema.get("items") if isinstance(part, int) else schema.get("properties", {}).get(part)
         schema = inner or schema.get("additionalProperties") or {}
-    return list(schema.get("properties", {}))
+    return schema

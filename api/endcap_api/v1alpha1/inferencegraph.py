@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StringConstraints
 
 from endcap_api.v1alpha1.base import Duration, Element, Identifier, Name, Rule, SecretRef, Spelling, Text
-from endcap_api.v1alpha1.modeldeployment import ArtefactUri, Sha256
+from endcap_api.v1alpha1.modeldeployment import BUCKET_RULE, ArtefactUri, Sha256
 from endcap_api.v1alpha1.pods import Replicas, Resources
 from endcap_api.v1alpha1.steps import Step
 from endcap_api.v1alpha1.values import Column, RequestField
@@ -46,6 +46,7 @@ class Catalogue(Element):
     """Every item that can be recommended, as columns in the memory of the graph."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        BUCKET_RULE,
         Rule(
             "self.columns.exists(c, c.name == self.key && c.type == 'string')",
             "catalogue.columns lacks the key column with type string: add it, or change key",

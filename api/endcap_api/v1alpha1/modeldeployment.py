@@ -37,8 +37,17 @@ Sha256 = Annotated[
 ]
 
 
+BUCKET_RULE = Rule(
+    "!self.uri.startsWith('s3://') || self.uri.matches('^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.')",
+    "s3:// needs a bucket and a key: names of buckets have 3 to 63 lower-case letters, digits, - and ., as in "
+    "s3://models/ranker/4.txt",
+)
+
+
 class Model(Element):
     """The artefact: one immutable file, known by its digest."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (BUCKET_RULE,)
 
     uri: ArtefactUri = Field(
         description="Where the artefact is: s3://bucket/key, https://…, or pvc://claim/path. The last segment, "
@@ -79,8 +88,12 @@ class ModelDeploymentSpec(Element):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            "(self.framework == 'python') == has(self.model.entryPoint)",
-            "model.entryPoint goes with framework python, and python needs it: e.g. entryPoint: basket:load",
+            "self.framework == 'python' || !has(self.model.entryPoint)",
+            "model.entryPoint goes with framework python alone: remove entryPoint, or change framework to python",
+        ),
+        Rule(
+            "self.framework != 'python' || has(self.model.entryPoint)",
+            "model.entryPoint is missing, and framework python needs it: add it, e.g. entryPoint: basket:load",
         ),
         Rule(
             "self.framework == 'python' || self.outputs.size() == 1",
