@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import urllib3
+import yaml
 from kubernetes import client
 from kubernetes import config as _config
 
@@ -96,7 +98,7 @@ def current_namespace(kubeconfig: str | None, context: str | None) -> str | None
     """The namespace of the chosen context; None where no kubeconfig is found."""
     try:
         contexts, active = config.list_kube_config_contexts(kubeconfig)
-    except config.ConfigException:
+    except (config.ConfigException, yaml.YAMLError):
         return None
     chosen = next((one for one in contexts if one["name"] == context), active)
     return str(chosen["context"].get("namespace") or "default")
@@ -111,8 +113,10 @@ def connected(kubeconfig: str | None, context: str | None) -> Iterator[Cluster]:
         config.load_kube_config(kubeconfig, context, configuration, persist_config=False)
         with client.ApiClient(configuration) as api:
             yield Cluster(api)
-    except config.ConfigException as error:
-        raise CommandError(f"kubeconfig: {error}") from None
+    except (config.ConfigException, yaml.YAMLError) as error:
+        used = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+        remedy = "give a kubeconfig that is there with --kubeconfig, or plan without a cluster with --offline"
+        raise CommandError(f"kubeconfig: {used}: {error}: {remedy}") from None
     except (urllib3.exceptions.HTTPError, OSError) as error:
         reason = str(getattr(error, "reason", error)).rpartition(": ")[2]
         raise CommandError(f"the cluster at {configuration.host} cannot be reached: {reason}") from None

@@ -15,8 +15,12 @@ from endcap_cli.stores import Store, StoreError, store_from
 from endcap_cli.terminal import CommandError, complain, say
 from endcap_runtime.artefacts import ArtefactError
 
+NO_DIGEST = "0" * 64
+
 
 def run_push(arguments: argparse.Namespace) -> int:
+    if arguments.update:
+        _pinned(arguments.update, arguments.uri, NO_DIGEST)  # before anything is stored for good
     try:
         pushed = push(arguments.path, arguments.uri, _store(arguments))
     except (StoreError, PackingError, ArtefactError, OSError) as error:
@@ -50,11 +54,24 @@ def _tell(pushed: Pushed) -> None:
         )
 
 
-def _update(file: Path, pushed: Pushed) -> None:
+def _pinned(file: Path, uri: str, sha256: str) -> str:
+    """The file's text with the new version in it; CommandError where that cannot be written."""
     try:
-        file.write_text(pinned(file.read_text(encoding="utf-8"), pushed.uri, pushed.sha256), encoding="utf-8")
+        if not file.is_file() or not os.access(file, os.W_OK):
+            raise CommandError(
+                f"--update {file}: is no file that can be written: give the resource's YAML file"
+            )
+        return pinned(file.read_text(encoding="utf-8"), uri, sha256)
     except (PinningError, OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{file}: {error}") from None
+        raise CommandError(f"--update {file}: {error}") from None
+
+
+def _update(file: Path, pushed: Pushed) -> None:
+    text = _pinned(file, pushed.uri, pushed.sha256)
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"--update {file}: {error}") from None
     complain(f"updated {file}")
 
 

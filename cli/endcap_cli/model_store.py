@@ -26,6 +26,7 @@ from endcap_runtime.artefacts import ArtefactError, Policy, Reason, Source, fetc
 from endcap_runtime.artefacts.s3 import bucket_and_key
 
 _TARBALLS = (".tar.gz", ".tgz")
+_LIGHTGBM = b"tree\n"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def push(path: Path, uri: str, store: Store) -> Pushed:
     """
     bucket, key = bucket_and_key(_nameable(uri))
     with _as_file(path, uri) as file:
+        _refuse_other_text(file, path)
         sha256 = file_digest(file)
         has_pickle = _rehearse(file, sha256)
         created = store.put_new(bucket, key, file, sha256)
@@ -96,6 +98,17 @@ def _as_file(path: Path, uri: str) -> Iterator[Path]:
         else:
             shutil.copyfile(path, staged)
             yield staged
+
+
+def _refuse_other_text(file: Path, path: Path) -> None:
+    """A single text file can only be a LightGBM model, which the fetcher does not look into."""
+    if file.suffix != ".txt":
+        return
+    with file.open("rb") as content:
+        if content.read(len(_LIGHTGBM)) != _LIGHTGBM:
+            raise StoreError(
+                f"{path} is no LightGBM model as text, which begins with a line `tree`: save it by Booster.save_model"
+            )
 
 
 def _rehearse(file: Path, sha256: str) -> bool:

@@ -42,7 +42,7 @@ def test_a_version_is_pushed_once_and_never_changed(any_store, model):
 def test_two_pushes_at_once_store_one_of_them(any_store, tmp_path):
     files = [tmp_path / f"{number}.txt" for number in range(4)]
     for file in files:
-        file.write_text(f"tree {file.name}\n")
+        file.write_text(f"tree\n{file.name}\n")
     outcomes: list[object] = []
 
     def attempt(file: Path) -> None:

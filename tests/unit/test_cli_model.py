@@ -61,6 +61,40 @@ def test_update_writes_the_digest_into_the_resource(model: Path, store: list[str
     assert resource.read_text().startswith("# mine\n")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "is no file that can be written"),
+        (yaml.safe_dump(ranker("other")), "one resource must have an artefact at s3://elsewhere/ranker/"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_what_cannot_be_updated_is_said_before_anything_is_pushed(  # noqa: PLR0913, PLR0917  fixtures
+    text: str | None,
+    words: str,
+    model: Path,
+    store: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    resource = tmp_path / "models.yaml"
+    if text is not None:
+        resource.write_text(text)
+    push = ["model", "push", str(model), "s3://elsewhere/ranker/5.txt", "--update", str(resource), *store]
+    assert main(push) == 1
+    assert words in capsys.readouterr().err
+    assert not list((tmp_path / "store").rglob("*"))
+
+
+def test_text_that_is_no_lightgbm_model_is_refused(
+    model: Path, store: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.write_text("dear diary\n")
+    assert main(["model", "push", str(model), "s3://models/ranker/5.txt", *store]) == 1
+    assert "begins with a line `tree`" in capsys.readouterr().err
+    assert not list((tmp_path / "store").rglob("*.txt"))
+
+
 def test_a_listing_is_a_table_by_name_and_version(
     model: Path, store: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

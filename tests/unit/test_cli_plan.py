@@ -91,4 +91,6 @@ def test_a_cluster_that_does_not_answer_is_one_line(
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith("endcap: the cluster at http://127.0.0.1:1 cannot be reached: ")
     assert main(["plan", str(files), "--kubeconfig", str(tmp_path / "none")]) == 1
-    assert "endcap: kubeconfig: " in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"endcap: kubeconfig: {tmp_path}/none: " in error
+    assert "--offline" in error
