@@ -424,6 +424,17 @@ def test_a_failing_phase_is_named_and_its_inside_stays_inside(basket, share, wor
     assert [(line["phase"], line["traceparent"]) for line in logged] == [(phase, headers["traceparent"])]
 
 
+def test_a_model_that_fails_again_and_again_tells_its_traceback_once(basket):
+    for place in range(5):
+        httpx.post(f"{basket.url}/predict", json=cart(13), headers={"x-request-id": f"again-{place}"})
+    logged = [line for line in basket.lines if line.get("request_id", "").startswith("again-")]
+    assert len(logged) == 5
+    assert sum("exception" in line for line in logged) <= 1
+    told = logged[-1]
+    assert told["repeated"] >= 4
+    assert re.fullmatch(r"RuntimeError at .*basket\.py:\d+", told["failure"])
+
+
 def metric(server, name):
     text = httpx.get(f"{server.url}/metrics").text
     return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
