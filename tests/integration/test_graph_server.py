@@ -314,9 +314,11 @@ async def test_on_sigterm_it_is_unready_first_and_finishes_what_it_began(shop: S
         assert await asyncio.to_thread(server.process.wait, 20) == 0
 
 
-async def test_bentoml_is_behind_the_engine(standing: GraphServer) -> None:
-    assert (await get(standing, "/schema.json")).json()["type"] == "service"
-    assert (await get(standing, "/healthz")).status_code == 200
+@pytest.mark.parametrize("path", ["/schema.json", "/healthz", "/docs.json", "/static_content/x.js"])
+async def test_a_path_that_is_not_the_graphs_is_404(standing: GraphServer, path: str) -> None:
+    response = await get(standing, path)
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(

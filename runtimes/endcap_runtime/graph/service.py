@@ -22,9 +22,6 @@ from endcap_runtime.graph.upstream import Models
 from endcap_runtime.observability.metrics import registry
 from endcap_runtime.server import Lifecycle
 
-# What BentoML answers itself; everything else is the engine's.
-_NATIVE = (b"/healthz", b"/schema.json")
-
 
 class Built(NamedTuple):
     """An ASGI app that is ready to be served; it follows its configuration while it runs."""
@@ -45,7 +42,8 @@ def build(environ: Mapping[str, str]) -> Built:
 
     def front(native: App, _submit: bento.Submit | None) -> App:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http" and scope["raw_path"] not in _NATIVE:
+            # BentoML runs the server; its own pages describe a service without an API, so none of them is shown.
+            if scope["type"] == "http":
                 await engine(scope, receive, send)
             elif scope["type"] == "lifespan":
                 async with _following(configuration, models):
