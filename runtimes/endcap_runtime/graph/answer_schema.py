@@ -91,6 +91,14 @@ EXPLANATION: Json = {
         "rule": {"type": "string", "description": "What the step does, in the words of the graph."},
         "candidates_in": {"type": "integer"},
         "kept": {"type": "integer"},
+        "unknown_items": {
+            "type": "integer",
+            "description": "Items of the model that the catalogue does not know; they are not among kept.",
+        },
+        "backfilled": {
+            "type": "integer",
+            "description": "How many of kept the select put back, or took from the fallback.",
+        },
         "removed": {"type": "integer"},
         "removed_products": {
             "type": "array",
