@@ -116,7 +116,7 @@ def connected(kubeconfig: str | None, context: str | None) -> Iterator[Cluster]:
     except (config.ConfigException, yaml.YAMLError) as error:
         used = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
         remedy = "give a kubeconfig that is there with --kubeconfig, or plan without a cluster with --offline"
-        raise CommandError(f"kubeconfig: {used}: {str(error).rstrip(".")}: {remedy}") from None
+        raise CommandError(f"kubeconfig: {used}: {str(error).rstrip('.')}: {remedy}") from None
     except (urllib3.exceptions.HTTPError, OSError) as error:
         reason = str(getattr(error, "reason", error)).rpartition(": ")[2]
         raise CommandError(f"the cluster at {configuration.host} cannot be reached: {reason}") from None

@@ -10,7 +10,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -157,12 +157,26 @@ def _signals() -> Iterator[threading.Event]:
     end is near. A hang-up that nohup has told us to ignore stays ignored.
     """
     stopping = threading.Event()
-    handled = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        handled.append(signal.SIGHUP)
-    before = [signal.signal(number, lambda *_: stopping.set()) for number in handled]
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+
+    def end(number: int, _: object) -> None:
+        stopping.set()
+        if number == signal.SIGHUP:
+            _leave(terminals)
+
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    handled = (signal.SIGINT, signal.SIGTERM, *(() if ignored else (signal.SIGHUP,)))
+    before = [signal.signal(number, end) for number in handled]
     try:
         yield stopping
     finally:
         for number, handler in zip(handled, before, strict=True):
             signal.signal(number, handler)
+
+
+def _leave(terminals: Iterable[int]) -> None:
+    """Writing to a terminal that went would fail, and end the end."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for number in terminals:
+        os.dup2(nothing, number)
+    os.close(nothing)
