@@ -61,9 +61,12 @@ test-lifecycle: $(INSTALLED) ## The embedded cluster from every crash, and gone 
 verify: $(INSTALLED) ## Generated files are what their sources say
 	$(BIN)/python -m endcap_api.crd $(VENV)/crds
 	diff -r $(VENV)/crds crds
+	$(BIN)/python -m endcap_api.reference $(VENV)/reference.md
+	diff $(VENV)/reference.md docs/reference.md
 
-crds: $(INSTALLED) ## Generate crds/ from api/
+crds: $(INSTALLED) ## Generate crds/ and docs/reference.md from api/
 	$(BIN)/python -m endcap_api.crd crds
+	$(BIN)/python -m endcap_api.reference docs/reference.md
 
 requirements: $(INSTALLED) ## Write the hashed pins anew
 	PATH=$(abspath $(BIN)):$$PATH requirements/compile.sh
