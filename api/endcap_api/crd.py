@@ -17,6 +17,13 @@ _HEADER = (
 )
 
 
+_SCALE = {
+    "specReplicasPath": ".spec.replicas.min",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
+
+
 def definition(kind: Kind) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind."""
     return {
@@ -48,7 +55,7 @@ def _version(kind: Kind) -> dict[str, Any]:
         "name": VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}, **({"scale": kind.scale} if kind.scale else {})},
+        "subresources": {"status": {}, "scale": _SCALE},
         "additionalPrinterColumns": [_column(column) for column in kind.columns],
         "schema": {"openAPIV3Schema": _schema(kind)},
     }

@@ -129,14 +129,34 @@ def test_short_names_and_the_category_list_the_resources(kube: Kubectl, applied:
 def test_kubectl_get_has_the_columns(kube: Kubectl, applied: str) -> None:
     models = kube("get", "mdep", f"--namespace={applied}").splitlines()
     graphs = kube("get", "ig", f"--namespace={applied}", "--output=wide").splitlines()
-    assert models[0].split() == ["NAME", "FRAMEWORK", "VERSION", "READY", "REPLICAS", "REASON", "AGE"]
+    assert models[0].split() == [
+        "NAME",
+        "FRAMEWORK",
+        "VERSION",
+        "READY",
+        "REPLICAS",
+        "REASON",
+        "HEALTH",
+        "AGE",
+    ]
     assert models[1].split()[:2] == ["basket-ranker", "lightgbm"]
-    assert graphs[0].split()[1:] == ["URL", "READY", "STEPS", "SERVING", "REASON", "MODELS", "MESSAGE", "AGE"]
+    assert graphs[0].split()[1:] == [
+        "URL",
+        "READY",
+        "STEPS",
+        "SERVING",
+        "REASON",
+        "HEALTH",
+        "MODELS",
+        "MESSAGE",
+        "AGE",
+    ]
 
 
-def test_a_model_can_be_scaled(kube: Kubectl, applied: str) -> None:
-    kube("scale", "mdep", "basket-ranker", "--replicas=3", f"--namespace={applied}")
-    read = ("get", "mdep", "basket-ranker", f"--namespace={applied}")
+@pytest.mark.parametrize("resource", ["mdep/basket-ranker", "ig/basket"])
+def test_models_and_graphs_can_be_scaled(kube: Kubectl, applied: str, resource: str) -> None:
+    kube("scale", resource, "--replicas=3", f"--namespace={applied}")
+    read = ("get", resource, f"--namespace={applied}")
     assert kube(*read, "--output=jsonpath={.spec.replicas.min}") == "3"
     scale = json.loads(kube(*read, "--subresource=scale", "--output=json"))
     assert scale["spec"]["replicas"] == 3

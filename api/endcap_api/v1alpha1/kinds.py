@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from endcap_api.v1alpha1.base import Element, Rule
@@ -43,7 +43,6 @@ class Kind:
     spec: type[Element]
     status: type[Element]
     columns: tuple[PrinterColumn, ...]
-    scale: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def singular(self) -> str:
@@ -58,6 +57,7 @@ def _condition(name: str, part: str = "status") -> str:
     return f'.status.conditions[?(@.type=="{name}")].{part}'
 
 
+_HEALTH = PrinterColumn("Health", _condition("Degraded", "reason"))
 _AGE = PrinterColumn("Age", ".metadata.creationTimestamp", "date")
 _READY = PrinterColumn("Ready", _condition("Ready"))
 _REASON = PrinterColumn("Reason", _condition("Ready", "reason"))
@@ -75,15 +75,11 @@ MODEL_DEPLOYMENT = Kind(
         _READY,
         PrinterColumn("Replicas", ".status.readyReplicas", "integer"),
         _REASON,
+        _HEALTH,
         PrinterColumn("URL", ".status.url", priority=1),
         PrinterColumn("Message", _condition("Ready", "message"), priority=1),
         _AGE,
     ),
-    scale={
-        "specReplicasPath": ".spec.replicas.min",
-        "statusReplicasPath": ".status.replicas",
-        "labelSelectorPath": ".status.selector",
-    },
 )
 
 INFERENCE_GRAPH = Kind(
@@ -99,6 +95,7 @@ INFERENCE_GRAPH = Kind(
         PrinterColumn("Steps", ".status.steps", "integer"),
         PrinterColumn("Serving", ".status.serving"),
         _REASON,
+        _HEALTH,
         PrinterColumn("Models", ".status.models", priority=1),
         PrinterColumn("Message", _condition("Ready", "message"), priority=1),
         _AGE,

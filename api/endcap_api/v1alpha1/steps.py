@@ -106,7 +106,7 @@ class Step(Element):
         ),
         Rule(
             "!has(self.onError) || !has(self.select)",
-            "select has no onError: it does not fail; remove onError",
+            "select has no onError: one that fails goes to the fallback; remove onError",
         ),
         Rule(
             "!has(self.onError) || has(self.select) || self.onError == 'fail' || "

@@ -21,7 +21,7 @@ from endcap_operator.plan.configuration import rejections, serves
 from endcap_operator.plan.facts import Observed, Resource
 from endcap_operator.plan.halted import ready_or
 from endcap_operator.plan.pods import Failure
-from endcap_operator.plan.remedies import advised
+from endcap_operator.plan.remedies import advised, waiting_for
 from endcap_operator.plan.rollout import Rollout
 
 
@@ -90,7 +90,13 @@ def _ready(situation: Situation) -> Condition:
     if situation.trouble:
         return condition("Ready", "False", situation.trouble.reason, advised(situation.trouble), generation)
     counted = situation.state.counted if situation.state else "0 pods ready"
-    return condition("Ready", "False", "Starting", f"{counted}.", generation)
+    return condition(
+        "Ready",
+        "False",
+        "Starting",
+        f"{counted}.{waiting_for(situation.spec.catalogue.secret_ref)}",
+        generation,
+    )
 
 
 def _course(situation: Situation) -> list[Condition]:

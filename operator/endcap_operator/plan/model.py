@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from endcap_api.graph_checks import cluster_problems
 from endcap_api.runtime_config import ModelConfig
+from endcap_api.v1alpha1.base import SecretRef
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_operator.manifests.model import model_children
 from endcap_operator.plan.children import deployment_of, pruned, seed
@@ -23,7 +24,7 @@ from endcap_operator.plan.conditions import (
 )
 from endcap_operator.plan.facts import Observed, Plan, Resource
 from endcap_operator.plan.pods import Pod
-from endcap_operator.plan.remedies import advised
+from endcap_operator.plan.remedies import advised, waiting_for
 from endcap_operator.plan.rollout import Rollout, rollout, template_of
 from endcap_operator.platform import Platform
 
@@ -40,7 +41,11 @@ def plan_model(resource: Resource, spec: ModelDeploymentSpec, observed: Observed
     served = served_config(observed.pods, template_of(planned))
     return Plan(
         status={
-            **status_of(resource, observed.pods, _conditions(resource.generation, state, served)),
+            **status_of(
+                resource,
+                observed.pods,
+                _conditions(resource.generation, state, served, spec.model.secret_ref),
+            ),
             **({"version": served.version, "sha256": served.artefact.sha256} if served else {}),
         },
         manifests=tuple(manifests),
@@ -64,16 +69,20 @@ def _config_of(pod: Pod) -> ModelConfig | None:
         return None
 
 
-def _conditions(generation: int, state: Rollout, served: ModelConfig | None) -> list[Condition]:
-    return [accepted(generation), _ready(generation, state, served), *_course(generation, state)]
+def _conditions(
+    generation: int, state: Rollout, served: ModelConfig | None, secret: SecretRef | None
+) -> list[Condition]:
+    return [accepted(generation), _ready(generation, state, served, secret), *_course(generation, state)]
 
 
-def _ready(generation: int, state: Rollout, served: ModelConfig | None) -> Condition:
+def _ready(
+    generation: int, state: Rollout, served: ModelConfig | None, secret: SecretRef | None
+) -> Condition:
     if state.ready and served:
         return condition("Ready", "True", "Serving", f"{state.counted}, serving {served.label}.", generation)
     if state.failure:
         return condition("Ready", "False", state.failure.reason, advised(state.failure), generation)
-    return condition("Ready", "False", "Starting", f"{state.counted}.", generation)
+    return condition("Ready", "False", "Starting", f"{state.counted}.{waiting_for(secret)}", generation)
 
 
 def _course(generation: int, state: Rollout) -> list[Condition]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from endcap_api.v1alpha1.base import SecretRef
 from endcap_operator.plan.pods import Failure
 
 _ARTEFACT = "Push the artefact again, or set its uri to one that works"
@@ -23,14 +24,19 @@ REMEDIES = {
     "ImagePullFailed": "Check the images that the operator was installed with, and their pull credentials",
     "ModelNotFound": "Apply a ModelDeployment of that name in this namespace, or correct the step",
     "ModelNotReady": "See `kubectl describe mdep` for it; the graph answers without it meanwhile",
-    "ModelLoadFailed": _ARTEFACT,
-    "InvalidSpec": "Correct the fields that are named; what was accepted before is still served",
+    "ModelLoadFailed": "Correct the artefact, or framework and model.entryPoint in the spec",
+    "InvalidSpec": "Correct the fields that are named; what was accepted before, if anything was, is still served",
     "NameTaken": "Rename this resource, or delete the object that has its name",
     "OOMKilled": "Raise spec.resources.memory",
     "PickleRefused": "Save the model as .txt or .skops, or set model.allowPickle if you made the pickle yourself",
     "RolloutStuck": "See `kubectl describe pod`; often a Secret or a claim that the spec names does not exist",
     "Unschedulable": "Lower spec.resources, or add a node; a claim must exist in this namespace",
 }
+
+
+def waiting_for(secret: SecretRef | None) -> str:
+    """What a pod that does not start may be waiting for: the kubelet tells only its own Events."""
+    return f" If this lasts, check that the Secret {secret.name} is in this namespace." if secret else ""
 
 
 def advised(failure: Failure) -> str:
