@@ -66,6 +66,7 @@ SHAPE: tuple[Refusal, ...] = (
     _model("two outputs", "spec.outputs[1]", column("rank"), "spec", "exactly one output"),
     _model("text to a matrix model", "spec.inputs[0].type", "string", "spec", "take numbers"),
     _model("no inputs", "spec.inputs", [], "spec.inputs", ""),
+    _model("input twice", "spec.inputs", [column("price"), column("price")], "spec", "inputs has a name twice"),
     _model("array without items", "spec.inputs[0].type", "array", "spec.inputs[0]", "type array needs items"),
     _model("items without array", "spec.inputs[0].items", {"type": "string"}, "spec.inputs[0]", "the other types have none"),
     _model("column in capitals", "spec.inputs[0].name", "Price", "spec.inputs[0].name", "a letter first: rename it"),

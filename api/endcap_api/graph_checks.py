@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from endcap_api.cel_ast import Call, Constant, Variable, walk
-from endcap_api.expressions import Checked, Environment, ExpressionError, cel_type
+from endcap_api.contract_checks import contract_problems, is_product, recall_problems, source_problems
+from endcap_api.expressions import Checked, Environment, ExpressionError
+from endcap_api.problem import Problem
 from endcap_api.runtime_config import ModelContract, models_called
 from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.inferencegraph import Fallback, InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_api.v1alpha1.steps import Step
-from endcap_api.v1alpha1.values import Column, RequestField
+from endcap_api.v1alpha1.values import RequestField
 from endcap_api.wiring import (
     FORMING,
     SCORE,
     Models,
     environment,
     input_sources,
-    item_output,
     request_environment,
     written_inputs,
 )
 
-PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _LANGUAGE = (
     "true false null in as break const continue else for function if import let loop package namespace return var "
     "void while"
@@ -46,16 +46,6 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
     "boolean": (bool,),
 }
-
-
-class Problem(NamedTuple):
-    """Something that the author of a resource must change."""
-
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
 
 
 def missing_models(spec: InferenceGraphSpec, models: Models) -> list[str]:
@@ -145,7 +135,7 @@ def _step_problems(spec: InferenceGraphSpec, models: Models, index: int) -> Iter
     if step.model_name is not None:
         contract = models.get(step.model_name)
         if contract is not None:
-            yield from _contract_problems(step, contract, f"{where}.{step.kind}")
+            yield from contract_problems(step, contract, f"{where}.{step.kind}")
             yield from _input_problems(spec, models, step, known, f"{where}.{step.kind}.inputs")
     for field, source, expected in _expressions(step):
         if not _reads_unknown(spec, models, source):
@@ -200,48 +190,13 @@ def _is_below_one(checked: Checked) -> bool:
 
 
 def _compares_key_with_name(spec: InferenceGraphSpec, checked: Checked) -> bool:
-    products = {f"request.{name}" for name, field in spec.api.request.items() if _is_product(field)}
+    products = {f"request.{name}" for name, field in spec.api.request.items() if is_product(field)}
     for node in walk(checked.tree):
         if isinstance(node, Call) and node.function in ("@in", "_==_", "_!=_"):
             names = {arg.name for arg in node.args if isinstance(arg, Variable)}
             if f"candidate.{spec.catalogue.key}" in names and names & products:
                 return True
     return False
-
-
-def _is_product(declared: RequestField | Column) -> bool:
-    return declared.type == "product" or (declared.items is not None and declared.items.type == "product")
-
-
-def _contract_problems(step: Step, contract: ModelContract, where: str) -> Iterator[Problem]:
-    if step.recall:
-        yield from _recall_problems(step.recall.model, contract, f"{where}.model")
-        yield from _reason_problems(step.recall.reason, contract, f"{where}.reason")
-    if step.rank and not any(c.name == SCORE and c.type == "number" for c in contract.outputs):
-        yield Problem(
-            f"{where}.model", f"{step.rank.model} cannot rank: it needs an output score of type number"
-        )
-
-
-def _recall_problems(model: str, contract: ModelContract, field: str) -> Iterator[Problem]:
-    if item_output(contract.outputs) is None:
-        yield Problem(field, f"{model} cannot recall: it needs an output of type array of product")
-    if not any(c.name == SCORE and c.items and c.items.type == "number" for c in contract.outputs):
-        yield Problem(field, f"{model} cannot recall: it needs an output score of type array of number")
-    for column in contract.outputs:
-        if column.items is None:
-            yield Problem(field, f"{model} cannot recall: its output {column.name} is not an array")
-
-
-def _reason_problems(reason: str | None, contract: ModelContract, field: str) -> Iterator[Problem]:
-    names = {column.name for column in contract.outputs}
-    for name in PLACEHOLDER.findall(reason or ""):
-        if name not in names:
-            yield Problem(
-                field, f"{{{name}}} is not an output of the model: use one of {', '.join(sorted(names))}"
-            )
-    if "{" in PLACEHOLDER.sub("", reason or "") or "}" in PLACEHOLDER.sub("", reason or ""):
-        yield Problem(field, "braces are for outputs of the model, e.g. {because}: remove the others")
 
 
 def _input_problems(
@@ -264,34 +219,9 @@ def _input_problems(
                 f"{where}.{column.name}", f"nothing feeds this input of {step.model_name}: add an expression"
             )
         elif not _reads_unknown(spec, models, sources[column.name] or ""):
-            yield from _source_problems(
+            yield from source_problems(
                 spec, column, sources[column.name] or "", known, f"{where}.{column.name}"
             )
-
-
-def _source_problems(
-    spec: InferenceGraphSpec, column: Column, source: str, known: Environment, field: str
-) -> Iterator[Problem]:
-    expected = cel_type(column)
-    try:
-        checked = known.check(source, *((expected, "int") if expected == "double" else (expected,)))
-    except ExpressionError as error:
-        yield Problem(field, str(error))
-        return
-    if _is_product(column) and not _reads_products(spec, checked):
-        yield Problem(
-            field,
-            f"{column.name} is a product: read a request field of type product, or candidate.{spec.catalogue.key}",
-        )
-
-
-def _reads_products(spec: InferenceGraphSpec, checked: Checked) -> bool:
-    if not isinstance(checked.tree, Variable):
-        return False
-    scope, _, name = checked.tree.name.partition(".")
-    if scope == "request":
-        return _is_product(spec.api.request[name])
-    return checked.tree.name == f"candidate.{spec.catalogue.key}"
 
 
 def _fallback_problems(spec: InferenceGraphSpec, models: Models) -> Iterator[Problem]:
@@ -300,7 +230,7 @@ def _fallback_problems(spec: InferenceGraphSpec, models: Models) -> Iterator[Pro
         yield from _order_by_problems(spec, rung, where)
         contract = models.get(rung.model or "")
         if rung.model and contract:
-            yield from _recall_problems(rung.model, contract, f"{where}.model")
+            yield from recall_problems(rung.model, contract, f"{where}.model")
             yield from _fallback_input_problems(spec, contract, f"{where}.model")
 
 
@@ -322,7 +252,7 @@ def _fallback_input_problems(
         if source not in known.variables:
             yield Problem(field, f"its input {column.name} is not a field of the request: add the field")
         else:
-            yield from _source_problems(spec, column, source, known, field)
+            yield from source_problems(spec, column, source, known, field)
 
 
 def cluster_problems(spec: InferenceGraphSpec | ModelDeploymentSpec) -> list[Problem]:

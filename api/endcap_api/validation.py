@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from endcap_api.graph_checks import Problem
+from endcap_api.problem import Problem
 from endcap_api.structural import structural_schema
 from endcap_api.v1alpha1.base import Element
 from endcap_api.v1alpha1.kinds import API_VERSION, KINDS, NAME_PATTERN, NAME_RULE, parse

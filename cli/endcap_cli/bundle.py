@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import NamedTuple, TypeVar
 
-from endcap_api.graph_checks import Problem, check_graph, cluster_problems
+from endcap_api.graph_checks import check_graph, cluster_problems
+from endcap_api.problem import Problem
 from endcap_api.runtime_config import ModelContract, models_called
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.kinds import GROUP

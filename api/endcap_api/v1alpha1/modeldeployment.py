@@ -87,6 +87,13 @@ class ModelDeploymentSpec(Element):
     """A model, its contract and how it runs."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        *(
+            Rule(
+                f"self.{columns}.all(c, self.{columns}.exists_one(d, d.name == c.name))",
+                f"{columns} has a name twice: rename or remove one of them",
+            )
+            for columns in ("inputs", "outputs")
+        ),
         Rule(
             "self.framework == 'python' || !has(self.model.entryPoint)",
             "model.entryPoint goes with framework python alone: remove entryPoint, or change framework to python",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from endcap_api.graph_checks import PLACEHOLDER
+from endcap_api.contract_checks import PLACEHOLDER
 from endcap_api.v1alpha1.values import Column
 from endcap_runtime.graph.candidates import Candidates
 
