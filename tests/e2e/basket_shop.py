@@ -138,6 +138,13 @@ class Shop:
         for name, manifest in example().items():
             self.says(manifest["kind"], name, "Progressing", reason="Complete")
         self.says("InferenceGraph", "basket", "Degraded", status="False")
+        eventually(self._answers, "kube-proxy has heard of the pods that are ready", 30)
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.post(self.url, json=request(), timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
 
 
 def pushed(key: str, content: bytes) -> dict[str, str]:
