@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The API servers of this folder's tests."""
+"""What this folder's tests share, beside the API servers of `tests/conftest.py`."""
 
-from api_server import api_server, collecting_api_server
 from operated import world
 from pods import pods
 
-__all__ = ["api_server", "collecting_api_server", "pods", "world"]
+__all__ = ["pods", "world"]
