@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,11 +20,10 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 from builders import column
-from model_servers import ROOT, free_port
+from model_servers import ROOT, free_port, wait_ready
 
 from endcap_api.runtime_config import GraphConfig
 
-START_SECONDS = 60
 CATALOGUE_COLUMNS = [
     column("id", "string"),
     column("name", "string"),
@@ -249,20 +247,6 @@ def start(work: Path, store: Path, environ: Mapping[str, str] | None = None) -> 
             [sys.executable, "-m", "endcap_runtime.graph"], env=environment, stderr=log, stdout=log
         )
     return GraphServer(process, port, directory, work)
-
-
-def wait_ready(server: GraphServer) -> None:
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
-        if server.process.poll() is not None:
-            raise AssertionError(f"the server ended: {server.log[-3000:]}")
-        try:
-            if httpx.get(f"{server.url}/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError(f"not ready in {START_SECONDS} s: {server.log[-3000:]}")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import numpy as np
@@ -147,7 +147,18 @@ def start(
     return ModelServer(process, port, work, environment)
 
 
-def wait_ready(server: ModelServer) -> None:
+class Started(Protocol):
+    """A server of a test: the model's or the graph's."""
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def log(self) -> str: ...
+
+
+def wait_ready(server: Started) -> None:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if server.process.poll() is not None:
@@ -156,7 +167,8 @@ def wait_ready(server: ModelServer) -> None:
             if httpx.get(f"{server.url}/readyz").status_code == 200:
                 return
         except httpx.TransportError:
-            time.sleep(0.05)
+            pass
+        time.sleep(0.05)
     raise AssertionError(f"not ready in {START_SECONDS} s: {server.log[-3000:]}")
 
 
