@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from typing import Any
 
 from pydantic import Field
 
+from endcap_api.digest import digest_of
+from endcap_api.feature_columns import FeatureColumn
+from endcap_api.features_config import BundleContract, ViewContract
 from endcap_api.v1alpha1.base import Element
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import Framework, ModelDeploymentSpec
@@ -24,12 +24,6 @@ def version_of(uri: str) -> str:
     return _SUFFIX.sub("", path.rsplit("/", 1)[-1])
 
 
-def digest_of(value: Any) -> str:
-    """Twelve hexadecimal digits that name a JSON value, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 class ArtefactConfig(Element):
     """Where an artefact is and what it must be; `secret` names a folder under ENDCAP_SECRETS_DIR."""
 
@@ -37,6 +31,18 @@ class ArtefactConfig(Element):
     sha256: str
     secret: str | None = None
     allow_pickle: bool = False
+
+
+class ModelFeaturesConfig(Element):
+    """The bundle that a model joins to its inputs; `keys` names for each key of the entity the input that holds it.
+
+    `columns` are what the model was deployed for: they are part of its contract, so they live in the pod template, and
+    a sidecar that gives others is a failure of the lookup.
+    """
+
+    bundle: str
+    keys: dict[str, str]
+    columns: list[FeatureColumn]
 
 
 class ModelConfig(Element):
@@ -53,6 +59,7 @@ class ModelConfig(Element):
     outputs: list[Column]
     max_batch_rows: int = Field(ge=1)
     max_latency_ms: int = Field(ge=1)
+    features: ModelFeaturesConfig | None = None
 
     @property
     def version(self) -> str:
@@ -87,6 +94,8 @@ class GraphConfig(Element):
     namespace: str
     spec: InferenceGraphSpec
     models: dict[str, ModelContract]
+    bundles: dict[str, BundleContract] | None = None
+    views: dict[str, ViewContract] | None = None
 
     @property
     def revision(self) -> str:
@@ -106,3 +115,13 @@ def models_called(spec: InferenceGraphSpec) -> list[str]:
     steps = {step.model_name for step in spec.steps}
     rungs = {rung.model for rung in spec.fallback or ()}
     return sorted(name for name in steps | rungs if name)
+
+
+def bundles_named(spec: InferenceGraphSpec) -> list[str]:
+    """The FeatureBundles that a graph names, sorted."""
+    return sorted({step.features.bundle for step in spec.steps if step.features})
+
+
+def views_written(spec: InferenceGraphSpec) -> list[str]:
+    """The FeatureViews that a graph writes back to, sorted."""
+    return sorted({each.view for each in spec.write_back or ()})

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from endcap_api.runtime_config import digest_of
+from endcap_api.digest import digest_of
 from endcap_operator.keys import Manifest
 
 APPLIED = "endcap.dev/applied"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from endcap_api.runtime_config import digest_of
+from endcap_api.digest import digest_of
 from endcap_api.v1alpha1.kinds import API_VERSION
 from endcap_operator.cluster import MERGE, Cluster, ClusterError, UnreachableError, path_of
 from endcap_operator.manifests.identity import Identity

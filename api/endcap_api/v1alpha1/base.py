@@ -96,12 +96,20 @@ Duration = Annotated[
     ),
 ]
 
-_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000}
+Span = Annotated[
+    str,
+    StringConstraints(max_length=8),
+    Spelling(
+        "^[1-9][0-9]*(s|m|h)$", "a span of time is a whole number with s, m or h: write it as 5m or 24h"
+    ),
+]
+
+_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
 def milliseconds(duration: str) -> int:
-    """`"150ms"`, `"2s"`, `"1m"` in whole milliseconds."""
-    number = duration.rstrip("ms")
+    """`"150ms"`, `"2s"`, `"1m"`, `"24h"` in whole milliseconds."""
+    number = duration.rstrip("msh")
     return int(number) * _MILLISECONDS[duration[len(number) :]]
 
 

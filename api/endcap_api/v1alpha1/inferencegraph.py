@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from endcap_api.v1alpha1.base import Duration, Element, Identifier, Name, Rule, SecretRef, Spelling, Text
 from endcap_api.v1alpha1.modeldeployment import BUCKET_RULE, ArtefactUri, Sha256
 from endcap_api.v1alpha1.pods import Replicas, Resources
-from endcap_api.v1alpha1.steps import Step
+from endcap_api.v1alpha1.steps import Expression, Inputs, Step
 from endcap_api.v1alpha1.values import Column, RequestField
 
 
@@ -108,6 +108,26 @@ class Fallback(Element):
     empty: Empty | None = Field(default=None, description="Answer with an empty list: empty: {}.")
 
 
+class WriteBack(Element):
+    """Keeps a result as a feature, after the answer has been sent."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.entity) != has(self.keys)", "writeBack takes exactly one of entity and keys"),
+    )
+
+    view: Name = Field(description="A FeatureView of this namespace with source derived.")
+    entity: Expression | None = Field(
+        default=None, description="CEL for the key of the entity, e.g. request.customer."
+    )
+    keys: Inputs | None = Field(
+        default=None, description="The same for an entity with several keys: CEL for each, by name."
+    )
+    features: Annotated[dict[Identifier, Expression], Field(min_length=1, max_length=64)] = Field(
+        description="CEL for each feature of the view that is written: fields of the request, outputs of model and "
+        "features steps, and answer.products (keys, in order), answer.scores.",
+    )
+
+
 class Limits(Element):
     """What one pod takes on."""
 
@@ -158,6 +178,12 @@ class InferenceGraphSpec(Element):
         min_length=1,
         max_length=8,
         description="What to answer from when the steps fail, in order.",
+    )
+    write_back: list[WriteBack] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=8,
+        description="Results that are kept as features after the answer has been sent; a step that failed writes none.",
     )
     limits: Limits = Field(default=Limits(), description="What one pod takes on.")
     replicas: Replicas = Field(default=Replicas(), description="How many pods serve the graph.")

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from endcap_api.v1alpha1.base import Element, Rule
+from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
+from endcap_api.v1alpha1.featurestore import FeatureStoreSpec
+from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
-from endcap_api.v1alpha1.status import InferenceGraphStatus, ModelDeploymentStatus
+from endcap_api.v1alpha1.status import (
+    FeatureBundleStatus,
+    FeatureStoreStatus,
+    FeatureViewStatus,
+    InferenceGraphStatus,
+    ModelDeploymentStatus,
+)
 
 GROUP = "endcap.dev"
 VERSION = "v1alpha1"
@@ -102,7 +111,71 @@ INFERENCE_GRAPH = Kind(
     ),
 )
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (MODEL_DEPLOYMENT, INFERENCE_GRAPH)}
+FEATURE_STORE = Kind(
+    name="FeatureStore",
+    plural="featurestores",
+    short="fs",
+    description="Where features live: a Redis of its own by default, with the pods that bring events in.",
+    spec=FeatureStoreSpec,
+    status=FeatureStoreStatus,
+    columns=(
+        PrinterColumn("Backend", ".status.backend"),
+        _READY,
+        PrinterColumn("Views", ".status.views", "integer"),
+        PrinterColumn("Lag", ".status.lag"),
+        PrinterColumn("Dead letters", ".status.deadLetters", "integer"),
+        _REASON,
+        PrinterColumn("URL", ".status.url", priority=1),
+        PrinterColumn("Message", _condition("Ready", "message"), priority=1),
+        _AGE,
+    ),
+)
+
+FEATURE_VIEW = Kind(
+    name="FeatureView",
+    plural="featureviews",
+    short="fv",
+    description="Features of one entity: where they come from, over which windows, and what they mean.",
+    spec=FeatureViewSpec,
+    status=FeatureViewStatus,
+    columns=(
+        PrinterColumn("Entity", ".spec.entity.name"),
+        PrinterColumn("Layout", ".status.layout"),
+        PrinterColumn("Valid", _condition("Valid")),
+        PrinterColumn("Warm", _condition("Warm")),
+        PrinterColumn("Fresh", _condition("Fresh")),
+        PrinterColumn("Lag", ".status.lag"),
+        PrinterColumn("Bytes", ".status.bytesPerEntity", "integer"),
+        PrinterColumn("Warmth", ".status.warmth", priority=1),
+        PrinterColumn("Bundles", ".status.bundles", priority=1),
+        PrinterColumn("Message", _condition("Valid", "message"), priority=1),
+        _AGE,
+    ),
+)
+
+FEATURE_BUNDLE = Kind(
+    name="FeatureBundle",
+    plural="featurebundles",
+    short="fb",
+    description="A named, described, ordered list of features that a graph or a model asks for by one name.",
+    spec=FeatureBundleSpec,
+    status=FeatureBundleStatus,
+    columns=(
+        PrinterColumn("Entity", ".status.entity"),
+        PrinterColumn("Features", ".status.features", "integer"),
+        _READY,
+        _REASON,
+        PrinterColumn("Views", ".status.views", priority=1),
+        PrinterColumn("Used by", ".status.usedBy", priority=1),
+        PrinterColumn("Message", _condition("Ready", "message"), priority=1),
+        _AGE,
+    ),
+)
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (MODEL_DEPLOYMENT, INFERENCE_GRAPH, FEATURE_STORE, FEATURE_VIEW, FEATURE_BUNDLE)
+}
 
 
 def parse(manifest: dict[str, Any]) -> Element:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from endcap_api.v1alpha1.base import Duration, Element, Rule, SecretRef, Spelling, Text
+from endcap_api.v1alpha1.base import Duration, Element, Identifier, Name, Rule, SecretRef, Spelling, Text
 from endcap_api.v1alpha1.pods import Replicas, Resources
 from endcap_api.v1alpha1.values import Column
 
@@ -83,6 +83,15 @@ class Batching(Element):
     )
 
 
+class ModelFeatures(Element):
+    """Features that the model's own pod looks up and joins to its inputs, before the preprocess hook."""
+
+    bundle: Name = Field(description="A FeatureBundle of this namespace.")
+    keys: Annotated[dict[Identifier, Identifier], Field(min_length=1, max_length=4)] = Field(
+        description="For each key of the entity the input that holds it, e.g. {customer_id: customer}."
+    )
+
+
 class ModelDeploymentSpec(Element):
     """A model, its contract and how it runs."""
 
@@ -125,6 +134,11 @@ class ModelDeploymentSpec(Element):
     )
     inputs: list[Column] = Field(min_length=1, max_length=256, description="Columns that a caller sends.")
     outputs: list[Column] = Field(min_length=1, max_length=64, description="Columns that come back.")
+    features: ModelFeatures | None = Field(
+        default=None,
+        description="Features that are joined to the inputs: the model sees them as further columns, in the order of "
+        "the bundle, behind the inputs.",
+    )
     batching: Batching = Field(default=Batching(), description="Adaptive batching.")
     replicas: Replicas = Field(default=Replicas(), description="How many pods serve the model.")
     resources: Resources = Field(default=Resources(), description="CPU and memory of each pod.")

@@ -52,6 +52,59 @@ class ModelDeploymentStatus(Status):
     )
 
 
+class FeatureStoreStatus(Status):
+    """State of a FeatureStore."""
+
+    backend: str | None = Field(default=None, max_length=64, description="embedded, redis or redis cluster.")
+    durability: str | None = Field(
+        default=None, max_length=256, description="What a crash of the store can lose, in words."
+    )
+    views: int | None = Field(default=None, ge=0, description="FeatureViews that name this store.")
+    lag: str | None = Field(
+        default=None, max_length=32, description="Age of the oldest event that waits to be applied, e.g. <1s."
+    )
+    dead_letters: int | None = Field(default=None, ge=0, description="Refused events that are kept.")
+
+
+class FeatureViewStatus(Status):
+    """State of a FeatureView."""
+
+    layout: str | None = Field(default=None, max_length=32, description="events, tiles or row.")
+    bytes_per_entity: int | None = Field(
+        default=None, ge=0, description="Most bytes of one entity in the store, without its key."
+    )
+    window_error: dict[str, str] | None = Field(
+        default=None,
+        max_length=64,
+        description="How much further than asked each window may reach back, e.g. {1h: 1m}; 0s is exact.",
+    )
+    lag: str | None = Field(
+        default=None, max_length=32, description="How far the values are behind the events."
+    )
+    warmth: str | None = Field(
+        default=None,
+        max_length=32,
+        description="How much of the longest window has been seen, e.g. 40% of 24h.",
+    )
+    bundles: list[Name] | None = Field(
+        default=None, max_length=256, description="FeatureBundles that carry features of this view."
+    )
+    carried_by: dict[str, list[Name]] | None = Field(
+        default=None, max_length=64, description="For each feature the FeatureBundles that carry it."
+    )
+
+
+class FeatureBundleStatus(Status):
+    """State of a FeatureBundle."""
+
+    entity: str | None = Field(default=None, max_length=63, description="Whom or what the features describe.")
+    features: int | None = Field(default=None, ge=0, description="Number of features.")
+    views: list[Name] | None = Field(default=None, max_length=128, description="FeatureViews behind it.")
+    used_by: list[str] | None = Field(
+        default=None, max_length=256, description="Graphs and models that ask for it, as kind/name."
+    )
+
+
 class InferenceGraphStatus(Status):
     """State of an InferenceGraph."""
 

@@ -11,12 +11,30 @@ from endcap_api.v1alpha1.base import Duration, Element, Identifier, Name, Rule
 
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Inputs = Annotated[dict[Identifier, Expression], Field(max_length=256)]
-OnError = Literal["skip", "keepOrder", "fail"]
-KINDS = ("model", "recall", "rank", "filter", "limit", "select")
+OnError = Literal["skip", "keepOrder", "defaults", "fail"]
+KINDS = ("features", "model", "recall", "rank", "filter", "limit", "select")
 
 _INPUTS_TEXT = (
     "CEL expression for each input of the model; one that is not listed is read from the field of its name"
 )
+
+
+class FeaturesStep(Element):
+    """Looks a bundle of features up, once for the request or for each candidate."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.entity) != has(self.keys)", "features takes exactly one of entity and keys"),
+    )
+
+    bundle: Name = Field(description="A FeatureBundle of this namespace.")
+    entity: Expression | None = Field(
+        default=None,
+        description="CEL for the key of the entity: request.customer looks up once a request and is read as "
+        "<step>.<feature>; candidate.id looks up each candidate and is read as candidate.<step>.<feature>.",
+    )
+    keys: Inputs | None = Field(
+        default=None, description="The same for an entity with several keys: CEL for each, by name."
+    )
 
 
 class ModelStep(Element):
@@ -101,8 +119,9 @@ class Step(Element):
             f"a step is exactly one of {', '.join(KINDS[:-1])} and {KINDS[-1]}",
         ),
         Rule(
-            "!has(self.timeout) || has(self.model) || has(self.recall) || (has(self.rank) && has(self.rank.model))",
-            "timeout is for steps that call a model: remove it",
+            "!has(self.timeout) || has(self.features) || has(self.model) || has(self.recall) || "
+            "(has(self.rank) && has(self.rank.model))",
+            "timeout is for steps that look features up or call a model: remove it",
         ),
         Rule(
             "!has(self.onError) || !has(self.select)",
@@ -110,8 +129,9 @@ class Step(Element):
         ),
         Rule(
             "!has(self.onError) || has(self.select) || self.onError == 'fail' || "
-            "(self.onError == 'keepOrder' ? has(self.rank) : !has(self.rank))",
-            "onError is keepOrder or fail for rank, and skip or fail for the other steps",
+            "self.onError == (has(self.rank) ? 'keepOrder' : has(self.features) ? 'defaults' : 'skip')",
+            "onError is keepOrder or fail for rank, defaults or fail for features, and skip or fail for the other "
+            "steps",
         ),
     )
 
@@ -124,8 +144,10 @@ class Step(Element):
     on_error: OnError | None = Field(
         default=None,
         description="What a failure of any kind does. skip: go on without the step. keepOrder (rank): keep the "
-        "order so far. fail: go to the fallback. Default: fail for filter, keepOrder for rank, else skip.",
+        "order so far. defaults (features): go on with the defaults of the features. fail: go to the fallback. "
+        "Default: fail for filter, keepOrder for rank, defaults for features, else skip.",
     )
+    features: FeaturesStep | None = Field(default=None, description="Look features up.")
     model: ModelStep | None = Field(default=None, description="Ask a model once a request.")
     recall: Recall | None = Field(default=None, description="Ask a model for candidates.")
     rank: Rank | None = Field(default=None, description="Order the candidates.")
@@ -145,7 +167,12 @@ class Step(Element):
     @property
     def failure(self) -> OnError:
         """What a failure of this step does, with the default of its kind."""
-        defaults: dict[str, OnError] = {"filter": "fail", "rank": "keepOrder", "select": "fail"}
+        defaults: dict[str, OnError] = {
+            "features": "defaults",
+            "filter": "fail",
+            "rank": "keepOrder",
+            "select": "fail",
+        }
         return self.on_error or defaults.get(self.kind, "skip")
 
     @property

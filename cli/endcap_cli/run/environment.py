@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from endcap_api.runtime_config import GraphConfig, ModelConfig, ModelContract, digest_of
+from endcap_api.digest import digest_of
+from endcap_api.runtime_config import GraphConfig, ModelConfig, ModelContract
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_cli.bundle import Name

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from endcap_api.runtime_config import digest_of
+from endcap_api.digest import digest_of
 from endcap_api.v1alpha1.pods import Replicas
 from endcap_operator.manifests.autoscaler import autoscales
 from endcap_operator.manifests.identity import Identity, manifest
