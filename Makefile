@@ -33,6 +33,10 @@ cluster-down: $(INSTALLED) ## Stop it and leave nothing behind
 images: $(INSTALLED) ## Build every image and load it into the cluster
 	$(BIN)/python -m endcap_cluster load
 
+redis:
+	@command -v redis-server >/dev/null || { echo "redis-server is missing: installing it with apt-get"; \
+	  apt-get update --quiet --quiet && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --quiet --no-install-recommends redis-server; }
+
 ##@ Proof
 check: $(INSTALLED) ## ruff, mypy strict, import-linter: seconds
 	$(BIN)/ruff check .
@@ -45,7 +49,7 @@ test: check verify test-unit test-integration test-cluster test-e2e ## Everythin
 test-unit: $(INSTALLED) ## Pure logic, golden plans, contracts with libraries
 	$(PYTEST) tests/unit tests/golden tests/contract
 
-test-integration: $(INSTALLED) ## Real servers on loopback: models, graphs, S3
+test-integration: $(INSTALLED) redis ## Real servers on loopback: models, graphs, S3, Redis
 	$(PYTEST) tests/integration
 
 test-cluster: $(INSTALLED) ## A real API server
@@ -72,7 +76,7 @@ requirements: $(INSTALLED) ## Write the hashed pins anew
 	PATH=$(abspath $(BIN)):$$PATH requirements/compile.sh
 
 ##@ Figures
-bench: bench-model bench-graph bench-cluster ## Every benchmark: tables of measured, peer, ratio, goal
+bench: bench-model bench-graph bench-features bench-cluster ## Every benchmark: tables of measured, peer, ratio, goal
 
 bench-model: $(INSTALLED) ## The model server beside stock BentoML, MLServer and KServe's
 	$(BIN)/python tests/bench/bench_model.py
@@ -81,6 +85,10 @@ bench-graph: $(INSTALLED) ## The graph engine: CPU a request, and the whole bask
 	$(BIN)/python tests/bench/bench_graph.py
 	$(BIN)/python tests/bench/bench_upstream.py
 	$(BIN)/python tests/bench/bench_expressions.py
+
+bench-features: $(INSTALLED) redis ## The feature store: lookups beside a raw MGET and Feast, ingest, windows
+	$(BIN)/python tests/bench/bench_features.py
+	$(BIN)/python tests/bench/bench_ingest.py
 
 bench-cluster: $(INSTALLED) ## Times on the cluster: Ready, edit to served, drift to repaired
 	$(BIN)/python tests/bench/bench_cluster.py
@@ -98,4 +106,4 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	touch $@
 
 .PHONY: demo example quality cluster cluster-down images check test test-unit test-integration test-cluster \
-  test-e2e test-lifecycle verify crds requirements bench bench-model bench-graph bench-cluster help
+  test-e2e test-lifecycle verify crds requirements redis bench bench-model bench-graph bench-features bench-cluster help
