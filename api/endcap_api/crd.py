@@ -17,13 +17,6 @@ _HEADER = (
 )
 
 
-_SCALE = {
-    "specReplicasPath": ".spec.replicas.min",
-    "statusReplicasPath": ".status.replicas",
-    "labelSelectorPath": ".status.selector",
-}
-
-
 def definition(kind: Kind) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind."""
     return {
@@ -55,10 +48,17 @@ def _version(kind: Kind) -> dict[str, Any]:
         "name": VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}, "scale": _SCALE},
+        "subresources": {"status": {}, **_scale(kind)},
         "additionalPrinterColumns": [_column(column) for column in kind.columns],
         "schema": {"openAPIV3Schema": _schema(kind)},
     }
+
+
+def _scale(kind: Kind) -> dict[str, Any]:
+    if kind.replicas is None:
+        return {}
+    status = {"statusReplicasPath": ".status.replicas", "labelSelectorPath": ".status.selector"}
+    return {"scale": {"specReplicasPath": kind.replicas, **status}}
 
 
 def _column(column: PrinterColumn) -> dict[str, Any]:

@@ -38,9 +38,13 @@ def _node(schema: Schema, definitions: dict[str, Schema]) -> Schema:
 
 def _default(value: Any) -> Schema:
     """A default without what is unset in it; none at all for `null`, which means that the field stays absent."""
-    if isinstance(value, dict):
-        value = {key: inner for key, inner in value.items() if inner is not None}
-    return {} if value is None else {"default": value}
+    return {} if value is None else {"default": _set_in(value)}
+
+
+def _set_in(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: _set_in(inner) for key, inner in value.items() if inner is not None}
 
 
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:

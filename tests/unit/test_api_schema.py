@@ -76,10 +76,16 @@ def test_every_string_list_and_map_has_a_maximum(kind: Kind) -> None:
             assert "maxProperties" in schema, path
 
 
+FREE = {
+    "InferenceGraph": ["spec.api.request[].default"],
+    "FeatureView": ["spec.features[].default"],
+}
+
+
 @kinds
-def test_only_the_default_of_a_request_field_is_free(kind: Kind) -> None:
+def test_only_the_defaults_of_request_fields_and_features_are_free(kind: Kind) -> None:
     free = [path for path, schema in fields(kind) if schema.get("x-kubernetes-preserve-unknown-fields")]
-    assert free == (["spec.api.request[].default"] if kind.name == "InferenceGraph" else [])
+    assert free == FREE.get(kind.name, [])
 
 
 @kinds

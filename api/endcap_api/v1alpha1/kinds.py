@@ -52,6 +52,8 @@ class Kind:
     spec: type[Element]
     status: type[Element]
     columns: tuple[PrinterColumn, ...]
+    replicas: str | None = None
+    """Path of what `kubectl scale` sets; None for a kind without pods."""
 
     @property
     def singular(self) -> str:
@@ -89,6 +91,7 @@ MODEL_DEPLOYMENT = Kind(
         PrinterColumn("Message", _condition("Ready", "message"), priority=1),
         _AGE,
     ),
+    replicas=".spec.replicas.min",
 )
 
 INFERENCE_GRAPH = Kind(
@@ -109,6 +112,7 @@ INFERENCE_GRAPH = Kind(
         PrinterColumn("Message", _condition("Ready", "message"), priority=1),
         _AGE,
     ),
+    replicas=".spec.replicas.min",
 )
 
 FEATURE_STORE = Kind(
@@ -129,6 +133,7 @@ FEATURE_STORE = Kind(
         PrinterColumn("Message", _condition("Ready", "message"), priority=1),
         _AGE,
     ),
+    replicas=".spec.ingest.replicas.min",
 )
 
 FEATURE_VIEW = Kind(

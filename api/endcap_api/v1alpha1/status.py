@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from endcap_api.v1alpha1.base import Element, Name
+
+# Written by the operator alone, so the API server need not spend its budget of rules on how they are spelt.
+Listed = Annotated[str, StringConstraints(max_length=64)]
 
 
 class Condition(Element):
@@ -35,13 +38,18 @@ class Status(Element):
         description="Accepted, Progressing, Ready, …",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
+
+
+class ServedStatus(Status):
+    """What is the same for every kind that has pods."""
+
     url: str | None = Field(default=None, max_length=512, description="Address inside the cluster.")
     replicas: int | None = Field(default=None, ge=0, description="Pods that exist.")
     ready_replicas: int | None = Field(default=None, ge=0, description="Pods that are ready.")
     selector: str | None = Field(default=None, max_length=512, description="Label selector of the pods.")
 
 
-class ModelDeploymentStatus(Status):
+class ModelDeploymentStatus(ServedStatus):
     """State of a ModelDeployment."""
 
     version: str | None = Field(
@@ -52,7 +60,7 @@ class ModelDeploymentStatus(Status):
     )
 
 
-class FeatureStoreStatus(Status):
+class FeatureStoreStatus(ServedStatus):
     """State of a FeatureStore."""
 
     backend: str | None = Field(default=None, max_length=64, description="embedded, redis or redis cluster.")
@@ -73,7 +81,7 @@ class FeatureViewStatus(Status):
     bytes_per_entity: int | None = Field(
         default=None, ge=0, description="Most bytes of one entity in the store, without its key."
     )
-    window_error: dict[str, str] | None = Field(
+    window_error: dict[str, Listed] | None = Field(
         default=None,
         max_length=64,
         description="How much further than asked each window may reach back, e.g. {1h: 1m}; 0s is exact.",
@@ -86,10 +94,10 @@ class FeatureViewStatus(Status):
         max_length=32,
         description="How much of the longest window has been seen, e.g. 40% of 24h.",
     )
-    bundles: list[Name] | None = Field(
+    bundles: list[Listed] | None = Field(
         default=None, max_length=256, description="FeatureBundles that carry features of this view."
     )
-    carried_by: dict[str, list[Name]] | None = Field(
+    carried_by: dict[str, Annotated[list[Listed], Field(max_length=256)]] | None = Field(
         default=None, max_length=64, description="For each feature the FeatureBundles that carry it."
     )
 
@@ -99,13 +107,13 @@ class FeatureBundleStatus(Status):
 
     entity: str | None = Field(default=None, max_length=63, description="Whom or what the features describe.")
     features: int | None = Field(default=None, ge=0, description="Number of features.")
-    views: list[Name] | None = Field(default=None, max_length=128, description="FeatureViews behind it.")
-    used_by: list[str] | None = Field(
+    views: list[Listed] | None = Field(default=None, max_length=128, description="FeatureViews behind it.")
+    used_by: list[Listed] | None = Field(
         default=None, max_length=256, description="Graphs and models that ask for it, as kind/name."
     )
 
 
-class InferenceGraphStatus(Status):
+class InferenceGraphStatus(ServedStatus):
     """State of an InferenceGraph."""
 
     steps: int | None = Field(default=None, ge=0, description="Number of steps.")
