@@ -58,10 +58,16 @@ class BundleContract(Element):
 
 
 class ViewContract(Element):
-    """What a graph knows of a view that it writes back to."""
+    """What a graph knows of a view that it writes back to; `model` is the ModelDeployment whose result it keeps."""
 
     keys: list[EntityKey]
     columns: list[FeatureColumn]
+    model: str | None = None
+
+    @classmethod
+    def of(cls, view: FeatureViewSpec) -> ViewContract:
+        derived = view.source.derived
+        return cls(keys=view.entity.keys, columns=columns_of(view), model=derived.model if derived else None)
 
 
 def prefix_of(namespace: str, store: str) -> str:
