@@ -7,7 +7,7 @@ from endcap_api.digest import digest_of
 from endcap_api.feature_columns import FeatureColumn, columns_of
 from endcap_api.v1alpha1.base import Element
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
-from endcap_api.v1alpha1.featureview import EntityKey, FeatureViewSpec
+from endcap_api.v1alpha1.featureview import EntityKey, FeatureViewSpec, SourceKind
 
 
 class StoreConfig(Element):
@@ -63,11 +63,12 @@ class ViewContract(Element):
     keys: list[EntityKey]
     columns: list[FeatureColumn]
     model: str | None = None
+    kind: SourceKind = "derived"
 
     @classmethod
     def of(cls, view: FeatureViewSpec) -> ViewContract:
-        derived = view.source.derived
-        return cls(keys=view.entity.keys, columns=columns_of(view), model=derived.model if derived else None)
+        model = view.source.derived.model if view.source.derived else None
+        return cls(keys=view.entity.keys, columns=columns_of(view), model=model, kind=view.kind)
 
 
 def prefix_of(namespace: str, store: str) -> str:

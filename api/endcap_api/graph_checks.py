@@ -1,32 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must hold in a graph beyond the shape of its fields: names, contracts of models, types of expressions.
 
-Every problem names the field and the remedy. Models that do not exist yet are not problems of the graph: pass only
-the contracts that are known, and ask `missing_models` for the rest.
+Every problem names the field and the remedy. Models, bundles and views that do not exist yet are not problems of the
+graph: pass only the contracts that are known, and ask `missing_models`, `missing_bundles` and `missing_views` for the
+rest.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from endcap_api.cel_ast import Call, Constant, Variable, walk
 from endcap_api.contract_checks import contract_problems, is_product, recall_problems, source_problems
 from endcap_api.expressions import Checked, Environment, ExpressionError
+from endcap_api.lookup_checks import Known, lookup_problems, write_back_problems
 from endcap_api.problem import Problem
-from endcap_api.runtime_config import ModelContract, models_called
+from endcap_api.runtime_config import ModelContract, bundles_named, models_called, views_written
 from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.inferencegraph import Fallback, InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_api.v1alpha1.steps import Step
 from endcap_api.v1alpha1.values import RequestField
 from endcap_api.wiring import (
-    FORMING,
     SCORE,
+    Bundles,
     Models,
+    Views,
     environment,
+    forms,
     input_sources,
+    looks_up_candidates,
     request_environment,
     written_inputs,
 )
@@ -35,7 +39,7 @@ _LANGUAGE = (
     "true false null in as break const continue else for function if import let loop package namespace return var "
     "void while"
 )
-RESERVED = frozenset(("request", "candidate", *_LANGUAGE.split()))
+RESERVED = frozenset(("request", "candidate", "answer", *_LANGUAGE.split()))
 # What an answer calls things of its own: no step can have these names, and a step that shows there none of the second.
 ANSWER_STEPS = frozenset(("merge", "fallback"))
 ANSWER_FIELDS = frozenset(("recommendations", "degraded", "explain", "customer"))
@@ -53,14 +57,28 @@ def missing_models(spec: InferenceGraphSpec, models: Models) -> list[str]:
     return [name for name in models_called(spec) if name not in models]
 
 
-def check_graph(spec: InferenceGraphSpec, models: Models) -> list[Problem]:
-    """Every problem of a graph, given the contracts of the models that exist; steps that call others are left out."""
+def missing_bundles(spec: InferenceGraphSpec, bundles: Bundles) -> list[str]:
+    """The FeatureBundles that the graph names and that do not exist."""
+    return [name for name in bundles_named(spec) if name not in bundles]
+
+
+def missing_written_views(spec: InferenceGraphSpec, views: Views) -> list[str]:
+    """The FeatureViews that the graph writes back to and that do not exist."""
+    return [name for name in views_written(spec) if name not in views]
+
+
+def check_graph(
+    spec: InferenceGraphSpec, models: Models, bundles: Bundles | None = None, views: Views | None = None
+) -> list[Problem]:
+    """Every problem of a graph, given the contracts of what exists; what reads of others is left out."""
+    known = Known(models, bundles or {}, views or {})
     return [
         *_request_problems(spec),
         *_column_problems(spec),
         *_order_problems(spec),
-        *(problem for index in range(len(spec.steps)) for problem in _step_problems(spec, models, index)),
+        *(problem for index in range(len(spec.steps)) for problem in _step_problems(spec, known, index)),
         *_fallback_problems(spec, models),
+        *write_back_problems(spec, known),
     ]
 
 
@@ -97,9 +115,11 @@ def _is_a(name: str, value: Any) -> bool:
 def _column_problems(spec: InferenceGraphSpec) -> Iterator[Problem]:
     names = [column.name for column in spec.catalogue.columns]
     yield from _repeated("spec.catalogue.columns", names)
-    identifiers = {step.identifier for step in spec.steps if step.kind == "recall"}
-    for name in sorted(identifiers & {*names, SCORE}):
-        yield Problem("spec.catalogue.columns", f"column {name} has the name of a recall step: rename one")
+    scopes = {s.identifier: s.kind for s in spec.steps if s.kind == "recall" or looks_up_candidates(s)}
+    for name in sorted(scopes.keys() & {*names, SCORE}):
+        yield Problem(
+            "spec.catalogue.columns", f"column {name} has the name of a {scopes[name]} step: rename one"
+        )
 
 
 def _repeated(field: str, names: Sequence[str]) -> Iterator[Problem]:
@@ -124,22 +144,24 @@ def _order_problems(spec: InferenceGraphSpec) -> Iterator[Problem]:
                 f"spec.steps[{index}]",
                 f"recall {step.name} comes after {reading}, which reads candidates: move it up",
             )
-        if step.kind not in FORMING:
+        if not forms(step):
             reading = reading or step.name
 
 
-def _step_problems(spec: InferenceGraphSpec, models: Models, index: int) -> Iterator[Problem]:
+def _step_problems(spec: InferenceGraphSpec, known: Known, index: int) -> Iterator[Problem]:
     step, where = spec.steps[index], f"spec.steps[{index}]"
     yield from _timeout_problems(spec, step, f"{where}.timeout")
-    known = environment(spec, models, step)
+    readable = environment(spec, known.models, step, known.bundles)
     if step.model_name is not None:
-        contract = models.get(step.model_name)
+        contract = known.models.get(step.model_name)
         if contract is not None:
             yield from contract_problems(step, contract, f"{where}.{step.kind}")
-            yield from _input_problems(spec, models, step, known, f"{where}.{step.kind}.inputs")
+            yield from _input_problems(spec, known, step, readable, f"{where}.{step.kind}.inputs")
+    if step.features is not None:
+        yield from lookup_problems(spec, known, step.features, readable, f"{where}.features")
     for field, source, expected in _expressions(step):
-        if not _reads_unknown(spec, models, source):
-            yield from _expression_problems(spec, known, f"{where}.{field}", source, expected)
+        if not known.leaves_open(spec, source):
+            yield from _expression_problems(spec, readable, f"{where}.{field}", source, expected)
 
 
 def _timeout_problems(spec: InferenceGraphSpec, step: Step, field: str) -> Iterator[Problem]:
@@ -148,12 +170,6 @@ def _timeout_problems(spec: InferenceGraphSpec, step: Step, field: str) -> Itera
             field,
             f"timeout {step.timeout} is longer than the deadline {spec.deadline}: lower it or raise deadline",
         )
-
-
-def _reads_unknown(spec: InferenceGraphSpec, models: Models, source: str) -> bool:
-    """Whether an expression may read a column of a model that does not exist: then it may be sound later."""
-    unknown = {step.identifier for step in spec.steps if step.model_name and step.model_name not in models}
-    return any(re.search(rf"\b{name}\s*\.", source) for name in unknown)
 
 
 def _expressions(step: Step) -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -200,15 +216,15 @@ def _compares_key_with_name(spec: InferenceGraphSpec, checked: Checked) -> bool:
 
 
 def _input_problems(
-    spec: InferenceGraphSpec, models: Models, step: Step, known: Environment, where: str
+    spec: InferenceGraphSpec, known: Known, step: Step, readable: Environment, where: str
 ) -> Iterator[Problem]:
-    contract = models[step.model_name or ""]
+    contract = known.models[step.model_name or ""]
     names = {column.name for column in contract.inputs}
     for name in sorted(set(written_inputs(step)) - names):
         yield Problem(
             f"{where}.{name}", f"{step.model_name} has no such input: use one of {', '.join(sorted(names))}"
         )
-    sources = input_sources(contract, written_inputs(step), known)
+    sources = input_sources(contract, written_inputs(step), readable)
     for column in contract.inputs:
         if step.kind == "rank" and column.items is not None:
             yield Problem(
@@ -218,9 +234,9 @@ def _input_problems(
             yield Problem(
                 f"{where}.{column.name}", f"nothing feeds this input of {step.model_name}: add an expression"
             )
-        elif not _reads_unknown(spec, models, sources[column.name] or ""):
+        elif not known.leaves_open(spec, sources[column.name] or ""):
             yield from source_problems(
-                spec, column, sources[column.name] or "", known, f"{where}.{column.name}"
+                spec, column, sources[column.name] or "", readable, f"{where}.{column.name}"
             )
 
 

@@ -1,22 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which variables each step of a graph may read, and what feeds each input of a model.
+"""Which variables each step of a graph may read, and what feeds each input of a model and each key of an entity.
 
 Shared by the checks (is the graph sound?) and the engine (what does it run?), so that the two cannot disagree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from endcap_api.expressions import Environment, cel_type
+from endcap_api.features_config import BundleContract, ViewContract
 from endcap_api.runtime_config import ModelContract
-from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
-from endcap_api.v1alpha1.steps import Step
+from endcap_api.v1alpha1.featureview import EntityKey
+from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec, WriteBack
+from endcap_api.v1alpha1.steps import FeaturesStep, Step
 from endcap_api.v1alpha1.values import Column
 
 Models = Mapping[str, ModelContract]
+Bundles = Mapping[str, BundleContract]
+Views = Mapping[str, ViewContract]
+NO_BUNDLES: Bundles = MappingProxyType({})
 SCORE = "score"
 FORMING = ("model", "recall")
+ANSWER = MappingProxyType({"answer.products": "list(string)", "answer.scores": "list(double)"})
+_CANDIDATE = re.compile(r"(?<![\w.])candidate\s*\.")
+_LITERAL = re.compile(
+    r"""[rR]?(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')""", re.DOTALL
+)
 
 
 def item_output(outputs: Sequence[Column]) -> Column | None:
@@ -33,10 +45,14 @@ def request_variables(spec: InferenceGraphSpec) -> dict[str, str]:
     return {f"request.{name}": cel_type(field) for name, field in spec.api.request.items()}
 
 
-def model_variables(spec: InferenceGraphSpec, models: Models, before: Step) -> dict[str, str]:
-    """Outputs of the model steps that are declared before a step."""
+def _steps_before(spec: InferenceGraphSpec, step: Step | None) -> Sequence[Step]:
+    return spec.steps if step is None else spec.steps[: spec.steps.index(step)]
+
+
+def model_variables(spec: InferenceGraphSpec, models: Models, before: Step | None = None) -> dict[str, str]:
+    """Outputs of the model steps that are declared before a step, of all without one."""
     found = {}
-    for step in spec.steps[: spec.steps.index(before)]:
+    for step in _steps_before(spec, before):
         if step.model and step.model.model in models:
             for output in models[step.model.model].outputs:
                 found[f"{step.identifier}.{output.name}"] = cel_type(output)
@@ -52,6 +68,46 @@ def recall_variables(step: Step, models: Models) -> dict[str, str]:
     return {f"candidate.{step.identifier}.{c.name}": element_type(c) for c in outputs if c != item}
 
 
+def looks_up_candidates(step: Step) -> bool:
+    """Whether a features step looks each candidate up, rather than the request once."""
+    return step.features is not None and any(map(_reads_candidate, _key_expressions(step.features)))
+
+
+def _reads_candidate(source: str) -> bool:
+    """Told from the text, so that it does not hang on whether a bundle or a model exists yet."""
+    return _CANDIDATE.search(_LITERAL.sub("''", source)) is not None
+
+
+def _key_expressions(asked: FeaturesStep | WriteBack) -> Iterable[str]:
+    return (asked.keys or {}).values() if asked.entity is None else (asked.entity,)
+
+
+def key_sources(asked: FeaturesStep | WriteBack, keys: Sequence[EntityKey]) -> dict[str, str]:
+    """The expression for each key of an entity, in the order of the entity; raises KeyError for one without."""
+    if asked.entity is not None:
+        (only,) = keys
+        return {only.name: asked.entity}
+    return {key.name: (asked.keys or {})[key.name] for key in keys}
+
+
+def forms(step: Step) -> bool:
+    """Whether a step runs before there are candidates."""
+    return step.kind in FORMING or (step.kind == "features" and not looks_up_candidates(step))
+
+
+def feature_variables(
+    spec: InferenceGraphSpec, bundles: Bundles, before: Step | None = None
+) -> dict[str, str]:
+    """Columns of the features steps that are declared before a step, all without one: by step, or by candidate."""
+    found = {}
+    for step in _steps_before(spec, before):
+        contract = bundles.get(step.features.bundle) if step.features else None
+        scope = "candidate." if looks_up_candidates(step) else ""
+        for each in contract.columns if contract else ():
+            found[f"{scope}{step.identifier}.{each.name}"] = cel_type(each.column)
+    return found
+
+
 def candidate_variables(spec: InferenceGraphSpec, models: Models) -> dict[str, str]:
     found = {f"candidate.{column.name}": cel_type(column) for column in spec.catalogue.columns}
     found[f"candidate.{SCORE}"] = "double"
@@ -60,12 +116,33 @@ def candidate_variables(spec: InferenceGraphSpec, models: Models) -> dict[str, s
     return found
 
 
-def environment(spec: InferenceGraphSpec, models: Models, step: Step) -> Environment:
+def environment(
+    spec: InferenceGraphSpec, models: Models, step: Step, bundles: Bundles | None = None
+) -> Environment:
     """What the expressions of a step may read."""
+    features = feature_variables(spec, bundles or NO_BUNDLES, step)
     variables = request_variables(spec) | model_variables(spec, models, step)
+    variables |= {name: kind for name, kind in features.items() if not _of_candidate(name)}
     if step.kind in ("rank", "filter", "limit"):
+        variables |= candidate_variables(spec, models) | features
+    if step.kind == "features":
+        # Not what ranks and lookups say of a candidate: all candidates are looked up together, before the first rank.
         variables |= candidate_variables(spec, models)
+        del variables[f"candidate.{SCORE}"]
     return Environment(variables)
+
+
+def _of_candidate(variable: str) -> bool:
+    return variable.startswith("candidate.")
+
+
+def write_back_environment(
+    spec: InferenceGraphSpec, models: Models, bundles: Bundles | None = None
+) -> Environment:
+    """What writeBack may read: the request, what models and features steps said of it, and the answer."""
+    features = feature_variables(spec, bundles or NO_BUNDLES)
+    variables = request_variables(spec) | model_variables(spec, models) | ANSWER
+    return Environment(variables | {name: kind for name, kind in features.items() if not _of_candidate(name)})
 
 
 def request_environment(spec: InferenceGraphSpec) -> Environment:
