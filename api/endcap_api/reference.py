@@ -28,6 +28,7 @@ _BOUNDS = {
     "maxLength": "length ≤ {}",
     "minItems": "elements ≥ {}",
     "maxItems": "elements ≤ {}",
+    "minProperties": "entries ≥ {}",
     "maxProperties": "entries ≤ {}",
 }
 

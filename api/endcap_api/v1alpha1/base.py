@@ -82,11 +82,22 @@ Name = Annotated[
         "a name is lower-case letters, digits and -, a letter first and no - last: rename it",
     ),
 ]
+_IDENTIFIER = "^[a-z][a-z0-9_]*$"
 Identifier = Annotated[
     str,
     StringConstraints(max_length=63),
-    Spelling("^[a-z][a-z0-9_]*$", "this name is lower-case letters, digits and _, a letter first: rename it"),
+    Spelling(_IDENTIFIER, "this name is lower-case letters, digits and _, a letter first: rename it"),
 ]
+
+
+def keyed_by_identifiers(field: str) -> Rule:
+    """For a map: Kubernetes has no schema for the keys of one, so a rule beside it must say how they are spelt."""
+    return Rule(
+        f"!has(self.{field}) || self.{field}.all(k, k.matches('{_IDENTIFIER}'))",
+        f"the names in {field} are lower-case letters, digits and _, a letter first: rename the one that is not",
+    )
+
+
 Text = Annotated[str, StringConstraints(max_length=1024)]
 Duration = Annotated[
     str,
@@ -96,12 +107,12 @@ Duration = Annotated[
     ),
 ]
 
+# Six digits: CEL holds a duration in nanoseconds, and more hours would not fit.
+SPAN_PATTERN = "^[1-9][0-9]{0,5}(s|m|h)$"
 Span = Annotated[
     str,
-    StringConstraints(max_length=8),
-    Spelling(
-        "^[1-9][0-9]*(s|m|h)$", "a span of time is a whole number with s, m or h: write it as 5m or 24h"
-    ),
+    StringConstraints(max_length=7),
+    Spelling(SPAN_PATTERN, "a span of time is 1 to 999999 with s, m or h: write it as 5m or 24h"),
 ]
 
 _MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}

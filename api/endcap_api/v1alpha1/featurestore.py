@@ -14,7 +14,7 @@ RedisUrl = Annotated[
     str,
     StringConstraints(max_length=512),
     Spelling(
-        "^rediss?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[0-9]{1,2})?$",
+        "^rediss?://[A-Za-z0-9._-]+(:[1-9][0-9]{0,4})?(/[0-9]{1,2})?$",
         "a Redis is at redis://host:port or rediss://host:port (TLS): write it so, and put user and password into "
         "the Secret that secretRef names",
     ),

@@ -7,10 +7,20 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
 
-from endcap_api.v1alpha1.base import Duration, Element, Identifier, Name, Rule, SecretRef, Spelling, Text
+from endcap_api.v1alpha1.base import (
+    Duration,
+    Element,
+    Identifier,
+    Name,
+    Rule,
+    SecretRef,
+    Spelling,
+    Text,
+    keyed_by_identifiers,
+)
 from endcap_api.v1alpha1.modeldeployment import BUCKET_RULE, ArtefactUri, Sha256
 from endcap_api.v1alpha1.pods import Replicas, Resources
-from endcap_api.v1alpha1.steps import Expression, Inputs, Step
+from endcap_api.v1alpha1.steps import Expression, Keys, Step
 from endcap_api.v1alpha1.values import Column, RequestField
 
 
@@ -112,14 +122,19 @@ class WriteBack(Element):
     """Keeps a result as a feature, after the answer has been sent."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.entity) != has(self.keys)", "writeBack takes exactly one of entity and keys"),
+        Rule(
+            "has(self.entity) != has(self.keys)",
+            "writeBack takes exactly one of entity and keys: name whose features, e.g. entity: request.customer",
+        ),
+        keyed_by_identifiers("keys"),
+        keyed_by_identifiers("features"),
     )
 
     view: Name = Field(description="A FeatureView of this namespace with source derived.")
     entity: Expression | None = Field(
         default=None, description="CEL for the key of the entity, e.g. request.customer."
     )
-    keys: Inputs | None = Field(
+    keys: Keys | None = Field(
         default=None, description="The same for an entity with several keys: CEL for each, by name."
     )
     features: Annotated[dict[Identifier, Expression], Field(min_length=1, max_length=64)] = Field(

@@ -7,7 +7,17 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from endcap_api.v1alpha1.base import Duration, Element, Identifier, Name, Rule, SecretRef, Spelling, Text
+from endcap_api.v1alpha1.base import (
+    Duration,
+    Element,
+    Identifier,
+    Name,
+    Rule,
+    SecretRef,
+    Spelling,
+    Text,
+    keyed_by_identifiers,
+)
 from endcap_api.v1alpha1.pods import Replicas, Resources
 from endcap_api.v1alpha1.values import Column
 
@@ -86,6 +96,8 @@ class Batching(Element):
 class ModelFeatures(Element):
     """Features that the model's own pod looks up and joins to its inputs, before the preprocess hook."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (keyed_by_identifiers("keys"),)
+
     bundle: Name = Field(description="A FeatureBundle of this namespace.")
     keys: Annotated[dict[Identifier, Identifier], Field(min_length=1, max_length=4)] = Field(
         description="For each key of the entity the input that holds it, e.g. {customer_id: customer}."
@@ -120,6 +132,12 @@ class ModelDeploymentSpec(Element):
             "'number', 'boolean'])",
             "frameworks sklearn and lightgbm take numbers: make each input integer, number or boolean, or add "
             "a preprocess hook that turns it into numbers",
+        ),
+        Rule(
+            "!has(self.features) || self.features.keys.all(k, self.inputs.exists(c, c.name == self.features.keys[k] && "
+            "c.type in ['string', 'product', 'integer']))",
+            "features.keys names no input of type string, product or integer: name one that holds the key, or add it "
+            "to inputs",
         ),
     )
 

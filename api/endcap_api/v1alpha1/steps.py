@@ -7,10 +7,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from endcap_api.v1alpha1.base import Duration, Element, Identifier, Name, Rule
+from endcap_api.v1alpha1.base import Duration, Element, Identifier, Name, Rule, keyed_by_identifiers
 
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Inputs = Annotated[dict[Identifier, Expression], Field(max_length=256)]
+Keys = Annotated[dict[Identifier, Expression], Field(min_length=1, max_length=4)]
 OnError = Literal["skip", "keepOrder", "defaults", "fail"]
 KINDS = ("features", "model", "recall", "rank", "filter", "limit", "select")
 
@@ -23,7 +24,11 @@ class FeaturesStep(Element):
     """Looks a bundle of features up, once for the request or for each candidate."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule("has(self.entity) != has(self.keys)", "features takes exactly one of entity and keys"),
+        Rule(
+            "has(self.entity) != has(self.keys)",
+            "features takes exactly one of entity and keys: name whose features, e.g. entity: request.customer",
+        ),
+        keyed_by_identifiers("keys"),
     )
 
     bundle: Name = Field(description="A FeatureBundle of this namespace.")
@@ -32,7 +37,7 @@ class FeaturesStep(Element):
         description="CEL for the key of the entity: request.customer looks up once a request and is read as "
         "<step>.<feature>; candidate.id looks up each candidate and is read as candidate.<step>.<feature>.",
     )
-    keys: Inputs | None = Field(
+    keys: Keys | None = Field(
         default=None, description="The same for an entity with several keys: CEL for each, by name."
     )
 
