@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hot reload: features.json is watched, and a new revision takes over between two requests.
+
+The last two revisions stay usable, so that a graph which is a moment behind, or ahead, is never without its bundles. A
+digest that neither knows makes the directory be read at once: the kubelet may have brought the file this very moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from endcap_api.features_config import FeaturesConfig
+from endcap_runtime.features.lookup import Bundle, Compiled, InvalidFeatures, compile_features
+
+log = logging.getLogger("endcap.features")
+
+WANTED = "features.json"
+_POLL_SECONDS = 0.2
+
+Taken = Callable[[list[Compiled]], Awaitable[None]]
+
+
+class Rejected(NamedTuple):
+    """A revision that is not served, in the words of the status."""
+
+    revision: str | None
+    reason: str
+    message: str
+
+
+class Configuration:
+    """The revisions in use, the newest first; `taken` is awaited with them before a new one serves."""
+
+    def __init__(self, directory: Path, taken: Taken) -> None:
+        self._file, self._taken = directory / WANTED, taken
+        self._seen: object = None
+        self._lock = asyncio.Lock()
+        self.revisions: list[Compiled] = []
+        self.serving = asyncio.Event()
+        self.rejected: Rejected | None = None
+
+    async def follow(self) -> None:
+        """Runs until it is cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def refresh(self) -> None:
+        """Reads the directory now, where it changed since it was last read."""
+        async with self._lock:
+            signature = self._signature()
+            if signature is not None and signature != self._seen:
+                self._seen = signature
+                await self._take()
+
+    def _signature(self) -> object:
+        """What changes when the kubelet swaps the directory behind its `..data` link, or somebody writes the file."""
+        try:
+            status = self._file.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+    async def _take(self) -> None:
+        try:
+            compiled = await asyncio.to_thread(_load, self._file)
+            self.rejected = None
+            if not self.revisions or compiled.revision != self.revisions[0].revision:
+                await self._accept(compiled)
+        except _Refused as refused:
+            self.rejected = refused.rejected
+            told = {"reason": self.rejected.reason, "detail": self.rejected.message}
+            log.error("Revision refused", extra=told)  # noqa: TRY400 (the reason says all)
+        except Exception:
+            # A fault of ours must not end the watch: the next revision may be the remedy.
+            log.exception("The configuration could not be taken")
+
+    async def _accept(self, compiled: Compiled) -> None:
+        kept = [c for c in self.revisions if c.revision != compiled.revision]
+        revisions = [compiled, *kept][:2]
+        await self._taken(revisions)
+        self.revisions = revisions
+        self.serving.set()
+        log.info("Serving", extra={"revision": compiled.revision})
+
+    async def bundle(self, name: str, digest: str | None) -> Bundle | None:
+        """The newest bundle of that name, or of that name and digest."""
+        found = self._known(name, digest)
+        if found is None:
+            await self.refresh()
+            found = self._known(name, digest)
+        return found
+
+    def _known(self, name: str, digest: str | None) -> Bundle | None:
+        for compiled in self.revisions:
+            bundle = compiled.bundles.get(name)
+            if bundle is not None and digest in (None, bundle.digest):
+                return bundle
+        return None
+
+    def hint(self, name: str) -> str:
+        """The bundle that may have been meant, as a sentence."""
+        nearest = self.revisions[0].nearest(name) if self.revisions else None
+        return f" Did you mean {nearest}?" if nearest else ""
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Of the newest revision, by name."""
+        newest = self.revisions[0].bundles if self.revisions else {}
+        return {name: bundle.digest for name, bundle in newest.items()}
+
+
+class _Refused(Exception):
+    def __init__(self, rejected: Rejected) -> None:
+        super().__init__(rejected.message)
+        self.rejected = rejected
+
+
+def _load(file: Path) -> Compiled:
+    """Blocks. Raises _Refused."""
+    revision = None
+    try:
+        config = FeaturesConfig.model_validate_json(file.read_bytes())
+        revision = config.revision
+        compiled = compile_features(config)
+        compiled.warm()
+    except OSError as error:
+        raise _Refused(
+            Rejected(None, "Unreadable", f"{file.name} cannot be read: {error.strerror}")
+        ) from error
+    except ValidationError as error:
+        raise _Refused(Rejected(None, "InvalidSpec", _sentence(error))) from error
+    except InvalidFeatures as error:
+        raise _Refused(Rejected(revision, "InvalidSpec", str(error))) from error
+    return compiled
+
+
+def _sentence(error: ValidationError) -> str:
+    faults = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
