@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A store, single or a cluster: reads, updates, rows and time. Every failure is StoreUnavailable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from redis import exceptions
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from endcap_api.features_config import StoreConfig
+from endcap_runtime.features.layout import Update, View
+from endcap_runtime.features.layout.keys import PARTITIONS
+from endcap_runtime.features.layout.updates import MINUTE_MS
+from endcap_runtime.features.store.credentials import SecretFolder
+from endcap_runtime.features.store.faults import StoreUnavailable, unavailable
+from endcap_runtime.features.store.library import LIBRARY, Library
+
+CONNECT_SECONDS = 1.0
+ANSWER_SECONDS = 5.0
+GRACE_MS = 3_600_000
+FAILURES = (exceptions.RedisError, OSError, asyncio.TimeoutError)
+FORGOTTEN_AT_ONCE = 10_000
+
+Command = tuple[Any, ...]
+Row = tuple[bytes, bytes, int, int]
+
+
+class Outcome(StrEnum):
+    """What became of an event."""
+
+    APPLIED = "APPLIED"
+    DUPLICATE = "DUPLICATE"
+    LATE = "LATE"
+    FUTURE = "FUTURE"
+
+
+class FeatureRedis:
+    """`client` is redis-py's, for streams and the like."""
+
+    def __init__(self, client: Any, prefix: str, *, cluster: bool, library: Library = LIBRARY) -> None:
+        self.client = client
+        self._prefix = prefix.encode()
+        self._cluster = cluster
+        self._library = library
+
+    @classmethod
+    async def open(cls, config: StoreConfig, secrets: Path, library: Library = LIBRARY) -> Self:
+        """Connects with the first call, not now: a store that is away is asked again by who needs it."""
+        options = _options(config, secrets)
+        kind: Any = RedisCluster if config.cluster else Redis
+        return cls(
+            kind.from_url(config.url, **options), config.prefix, cluster=config.cluster, library=library
+        )
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+    async def read(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The states of the keys, None for what is not there; raises StoreUnavailable."""
+        if not keys:
+            return []
+        if self._cluster:
+            return await self._pipelined([("GET", key) for key in keys])
+        states: list[bytes | None] = await self._asked(self.client.execute_command, "MGET", *keys)
+        return states
+
+    async def apply(self, updates: Sequence[Update]) -> list[Outcome]:
+        """Each is atomic, in order. After StoreUnavailable some may be applied: apply them again, it does no harm."""
+        calls = [
+            (
+                self._library.function(update.function),
+                2,
+                update.state,
+                update.seen,
+                update.event,
+                update.change,
+            )
+            for update in updates
+        ]
+        return [Outcome(answer.decode()) for answer in await self._called(calls)]
+
+    async def put(self, rows: Sequence[Row]) -> list[bool]:
+        """Rows of key, row, time and ttl in ms; False: what is there is not older. Raises StoreUnavailable."""
+        put = self._library.function("put")
+        calls = [(put, 1, key, row, at, at + ttl + min(ttl, GRACE_MS)) for key, row, at, ttl in rows]
+        return [bool(answer) for answer in await self._called(calls)]
+
+    async def now_ms(self) -> int:
+        """Redis' clock."""
+        if self._cluster:
+            seconds, micros = await self._asked(self.client.time, target_nodes="random")
+        else:
+            seconds, micros = await self._asked(self.client.time)
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def forget_seen(self, views: Iterable[View], before_ms: int) -> None:
+        """Removes the ids of events of all minutes that ended before then, since the last time that was asked."""
+        minute = before_ms // MINUTE_MS
+        marks = self._prefix + b":forgotten"
+        for view in views:
+            field = f"{view.name}@{view.digest}"
+            last = await self._asked(self.client.hget, marks, field)
+            keys = [
+                view.seen_key(b"{%d}" % part, past * MINUTE_MS)
+                for past in range(int(last) if last else minute, minute)
+                for part in range(PARTITIONS)
+            ]
+            for start in range(0, len(keys), FORGOTTEN_AT_ONCE):
+                await self._pipelined([("UNLINK", key) for key in keys[start : start + FORGOTTEN_AT_ONCE]])
+            await self._asked(self.client.hset, marks, field, str(minute))
+
+    async def _called(self, calls: Sequence[Command]) -> list[Any]:
+        if not calls:
+            return []
+        commands = [("FCALL", *call) for call in calls]
+        answers = await self._pipelined(commands, whole=False)
+        missing = [i for i, answer in enumerate(answers) if _is_missing(answer)]
+        if missing:
+            await self._load()
+            again = await self._pipelined([commands[i] for i in missing], whole=False)
+            for i, answer in zip(missing, again, strict=True):
+                answers[i] = answer
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise unavailable(answer)
+        return answers
+
+    async def _load(self) -> None:
+        await self._asked(self.client.function_load, self._library.code, replace=True)
+
+    async def _pipelined(self, commands: Sequence[Command], *, whole: bool = True) -> list[Any]:
+        """Answers in order; with `whole` one that failed fails all."""
+        pipeline = self.client.pipeline() if self._cluster else self.client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        answers: list[Any] = await self._asked(pipeline.execute, raise_on_error=False)
+        for answer in answers if whole else ():
+            if isinstance(answer, BaseException):
+                raise unavailable(answer)
+        return answers
+
+    async def _asked(self, ask: Callable[..., Awaitable[Any]], *arguments: Any, **options: Any) -> Any:
+        try:
+            return await ask(*arguments, **options)
+        except FAILURES as error:
+            raise unavailable(error) from error
+
+
+def _is_missing(answer: object) -> bool:
+    return isinstance(answer, exceptions.ResponseError) and "Function not found" in str(answer)
+
+
+def _options(config: StoreConfig, secrets: Path) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": ANSWER_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if config.secret is not None:
+        folder = secrets / config.secret
+        options["credential_provider"] = SecretFolder(folder)
+        if (authority := folder / "ca.crt").is_file() and config.url.startswith("rediss://"):
+            options["ssl_ca_certs"] = str(authority)
+    return options
+
+
+__all__ = ["FeatureRedis", "Outcome", "StoreUnavailable"]
