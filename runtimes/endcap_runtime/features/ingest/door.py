@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""POST /v1/events: all events of a request are sound and wait in Redis, or none of them was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from endcap_runtime.asgi import Headers, Response
+from endcap_runtime.features.ingest.cloudevents import MOST_BYTES, Unreadable, envelopes, event_of
+from endcap_runtime.features.ingest.compiled import Compiled
+from endcap_runtime.features.ingest.metrics import IngestMetrics
+from endcap_runtime.features.ingest.serving import Serving
+from endcap_runtime.features.layout import Event, InvalidEntity, InvalidEvent
+from endcap_runtime.features.store import StoreUnavailable
+from endcap_runtime.problems import RETRY_SOON, FieldError, Problem
+from endcap_runtime.wire.faults import MOST_ERRORS
+
+_BUSY = "As many events wait as may: send these again later."
+_AWAY = "The store cannot be asked: nothing was taken, send it again later."
+
+
+def away() -> Problem:
+    return Problem(503, _AWAY, (), RETRY_SOON)
+
+
+class Door:
+    """Checks events against CloudEvents and against the views that read them."""
+
+    def __init__(self, metrics: IngestMetrics) -> None:
+        self._events = metrics.events
+
+    async def take(
+        self, serving: Serving, pairs: Sequence[tuple[bytes, bytes]], headers: Headers, body: bytes
+    ) -> Response:
+        """202 once Redis has all events. Raises Problem 400, 413, 415, 422, 429 or 503: then it has none."""
+        try:
+            texts = checked(serving.compiled, envelopes(pairs, headers, body))
+        except Problem:
+            self._events.labels("refused").inc()
+            raise
+        await self._accept(serving, texts)
+        return Response(202, orjson.dumps({"accepted": len(texts)}))
+
+    async def _accept(self, serving: Serving, texts: list[bytes]) -> None:
+        try:
+            taken = not texts or await serving.streams.accept(texts, serving.compiled.store.max_backlog)
+        except StoreUnavailable as error:
+            self._events.labels("unavailable").inc(len(texts))
+            raise away() from error
+        self._events.labels("accepted" if taken else "busy").inc(len(texts))
+        if not taken:
+            raise Problem(429, _BUSY, (), RETRY_SOON)
+
+
+def checked(compiled: Compiled, given: Sequence[Any]) -> list[bytes]:
+    """The events as they are kept. Raises Problem 422 with the faults of the first events that have any."""
+    texts, faults = [], []
+    for index, value in enumerate(given):
+        where = f"events[{index}]"
+        try:
+            texts.append(_sound(compiled, value))
+        except Unreadable as error:
+            faults += [
+                FieldError(f"{where}.{e.field}" if e.field else where, e.message) for e in error.errors
+            ]
+        if len(faults) >= MOST_ERRORS:
+            break
+    if faults:
+        raise Problem(422, "Nothing was taken: there are events that do not fit.", faults[:MOST_ERRORS])
+    return texts
+
+
+def _sound(compiled: Compiled, value: Any) -> bytes:
+    event = event_of(value)
+    if faults := list(_faults(compiled, event)):
+        raise Unreadable(faults)
+    text = orjson.dumps(value)
+    if len(text) > MOST_BYTES:
+        message = f"has {len(text)} bytes of {MOST_BYTES} allowed: leave out what no feature reads"
+        raise Unreadable([FieldError("data", message)])
+    return text
+
+
+def _faults(compiled: Compiled, event: Event) -> Iterator[FieldError]:
+    """What the views that read the event say against it; the same fault of two views once."""
+    readers = compiled.readers.get(event.type)
+    if readers is None:
+        nearest = compiled.nearest_type(event.type)
+        hint = f"did you mean {nearest}?" if nearest else "name it in a feature of a FeatureView"
+        yield FieldError("type", f"no view of this store reads it: {hint}")
+        return
+    told = set()
+    for view in readers:
+        try:
+            view.updates(event, event.time_ms)
+        except (InvalidEvent, InvalidEntity) as error:
+            fault = _fault(error)
+            if fault not in told:
+                told.add(fault)
+                yield fault
+
+
+def _fault(error: InvalidEvent | InvalidEntity) -> FieldError:
+    """A key of an entity is named as the view names it; in an event it lies in the data."""
+    inside = error.field if isinstance(error, InvalidEvent) else f"data.{error.field}"
+    return FieldError(inside, error.message)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of a precomputed view as they arrive: Parquet or JSON columns, checked against the view's declaration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rapidfuzz import process
+
+from endcap_api.v1alpha1.featureview import FeatureViewSpec
+from endcap_runtime.features.ingest.parameters import object_of
+from endcap_runtime.problems import FieldError, Problem
+
+MOST_ROWS = 50_000
+MOST_BYTES = 256 << 20  # once it is decompressed
+UPDATED_AT = "updated_at"
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE | re.ASCII)
+
+
+class Table(NamedTuple):
+    """`columns` by name, lists of equal length with None where a cell is empty; `updated_ms` where rows have it."""
+
+    rows: int
+    columns: Mapping[str, Sequence[Any]]
+    updated_ms: Sequence[int] | None
+
+
+def parquet_table(body: bytes, view: FeatureViewSpec) -> Table:
+    """Raises Problem 413 or 422."""
+    try:
+        with pq.ParquetFile(pa.BufferReader(body)) as file:
+            _check_size(file.metadata)
+            _check_names(file.schema_arrow.names, view)
+            arrow = file.read()
+        arrow.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        line = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise Problem(422, f"The body is no readable Parquet: {line}; write it anew.") from error
+    if faults := [
+        fault for name, kind in _declared(view).items() if (fault := _type_fault(name, kind, arrow))
+    ]:
+        raise Problem(422, "The columns do not fit the view.", faults)
+    columns = {name: arrow.column(name).to_pylist() for name in arrow.column_names}
+    return _table(columns, arrow.num_rows, lambda moment: moment)
+
+
+def json_table(body: bytes, view: FeatureViewSpec) -> Table:
+    """`{"columns": {name: [values]}}`; types are checked cell by cell later. Raises Problem 400, 413 or 422."""
+    columns = object_of(body, "columns").get("columns")
+    if not isinstance(columns, dict) or not all(isinstance(column, list) for column in columns.values()):
+        raise Problem(422, 'The body must be {"columns": {name: [values]}}.')
+    _check_names(list(columns), view)
+    lengths = {name: len(column) for name, column in columns.items()}
+    rows = next(iter(lengths.values()))
+    if uneven := [name for name, length in lengths.items() if length != rows]:
+        message = f"has {lengths[uneven[0]]} values, the first column has {rows}: send one a row"
+        raise Problem(422, "The columns do not fit the view.", [FieldError(uneven[0], message)])
+    _check_rows(rows)
+    return _table(columns, rows, _moment)
+
+
+def _check_size(metadata: Any) -> None:
+    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    if size > MOST_BYTES:
+        raise Problem(413, f"The file has {size >> 20} MiB of {MOST_BYTES >> 20} allowed: send several.")
+    _check_rows(metadata.num_rows)
+
+
+def _check_rows(rows: int) -> None:
+    if rows > MOST_ROWS:
+        raise Problem(413, f"There are {rows} rows of {MOST_ROWS} allowed in a request: send several.")
+
+
+def _check_names(names: Sequence[str], view: FeatureViewSpec) -> None:
+    keys = [key.name for key in view.entity.keys]
+    known = [*keys, *(feature.name for feature in view.features), UPDATED_AT]
+    faults = [FieldError(key, "is missing: each row names its entity") for key in keys if key not in names]
+    for name in dict.fromkeys(names):
+        if name not in known:
+            nearest = process.extractOne(name, known, score_cutoff=60)
+            hint = (
+                f": did you mean {nearest[0]}?" if nearest else f": remove it; there are {', '.join(known)}"
+            )
+            faults.append(FieldError(name[:64], f"is no key and no feature of the view{hint}"))
+        elif names.count(name) > 1:
+            faults.append(FieldError(name, "is there twice: keep one of the two"))
+    if faults:
+        raise Problem(422, "The columns do not fit the view.", faults)
+
+
+class _Kind(NamedTuple):
+    word: str
+    holds: Callable[[Any], bool]
+
+
+def _is_text(kind: Any) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _is_moment(kind: Any) -> bool:
+    return bool(pa.types.is_timestamp(kind) and kind.tz)
+
+
+_SCALARS: Mapping[str, Callable[[Any], bool]] = {
+    "string": _is_text,
+    "integer": pa.types.is_integer,
+    "number": _is_number,
+    "boolean": pa.types.is_boolean,
+}
+
+
+def _declared(view: FeatureViewSpec) -> dict[str, _Kind]:
+    kinds = {key.name: _Kind(key.type, _SCALARS[key.type]) for key in view.entity.keys}
+    for feature in view.features:
+        items = feature.items.type if feature.items else None
+        kinds[feature.name] = (
+            _Kind(f"array of {items}", _lists_of(items))
+            if items
+            else _Kind(feature.type, _SCALARS[feature.type])
+        )
+    return {**kinds, UPDATED_AT: _Kind("timestamp with a time zone", _is_moment)}
+
+
+def _lists_of(items: str) -> Callable[[Any], bool]:
+    def holds(kind: Any) -> bool:
+        listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        return bool(listed and _SCALARS[items](kind.value_type))
+
+    return holds
+
+
+def _type_fault(name: str, kind: _Kind, arrow: Any) -> FieldError | None:
+    if name not in arrow.column_names or kind.holds(found := arrow.column(name).type):
+        return None
+    return FieldError(
+        name, f"must be {kind.word}, but the file holds {found}: write it so, or change the view"
+    )
+
+
+def _table(columns: dict[str, list[Any]], rows: int, moment: Callable[[Any], datetime | None]) -> Table:
+    given = columns.pop(UPDATED_AT, None)
+    if given is None:
+        return Table(rows, columns, None)
+    return Table(rows, columns, [_milliseconds(row, moment(cell)) for row, cell in enumerate(given)])
+
+
+def _moment(cell: Any) -> datetime | None:
+    if not isinstance(cell, str) or not _MOMENT.fullmatch(cell):
+        return None
+    try:
+        return datetime.fromisoformat(cell.upper())
+    except ValueError:
+        return None
+
+
+def _milliseconds(row: int, moment: datetime | None) -> int:
+    since = int(moment.astimezone(UTC).timestamp() * 1000) if moment else -1
+    if since < 0:
+        message = "must be a time since 1970 with a zone, as 2026-11-24T10:00:00Z"
+        raise Problem(422, "A row does not fit.", [FieldError(f"{UPDATED_AT}[{row}]", message)])
+    return since

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events in over HTTP, features out of Redis: a real pod on a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ingest_servers import Ingest, event, features, ingest
+from ingest_totals import history, stored, totals
+from redis_servers import RedisServer, redis_server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path / "redis") as running:
+        yield running
+
+
+@pytest.fixture
+def pod(server: RedisServer, tmp_path: Path) -> Iterator[Ingest]:
+    with ingest(features(server.url), tmp_path / "pod") as running:
+        yield running
+
+
+def test_events_are_counted_once_in_all_views_that_read_them(pod: Ingest, server: RedisServer) -> None:
+    sent = history("a", 400, 1)
+    assert pod.send(*sent[:200]).json() == {"accepted": 200}
+    assert pod.send(*sent[100:]).json() == {"accepted": 300}
+    assert pod.send(sent[0]).json() == {"accepted": 1}
+    status = pod.settled()
+    with server.client() as client:
+        assert stored(client) == totals(sent)
+    views = status["views"]
+    assert (views["activity"]["applied"], views["activity"]["duplicate"]) == (400, 101)
+    assert views["popularity"]["applied"] == sum(given["type"] == "purchase" for given in sent)
+    assert status["dead_letters"] == 0
+
+
+def test_late_and_future_events_become_dead_letters_a_view(pod: Ingest) -> None:
+    pod.send(
+        event("late", "purchase", "2026-01-01T00:00:00Z", customer_id="1", product_id=1, amount=1, store="a")
+    )
+    pod.send(event("future", "click", "2100-01-01T00:00:00Z", customer_id="1"))
+    status = pod.settled()
+    letters = pod.letters()
+    assert [(letter["reason"], letter["view"], letter["event"]["id"]) for letter in letters] == [
+        ("late", "activity", "late"),
+        ("late", "popularity", "late"),
+        ("future", "activity", "future"),
+    ]
+    assert status["dead_letters"] == 3
+    assert (status["views"]["activity"]["late"], status["views"]["activity"]["future"]) == (1, 1)
