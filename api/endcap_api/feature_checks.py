@@ -11,7 +11,16 @@ from collections.abc import Iterator, Mapping
 
 from endcap_api.feature_columns import columns_of
 from endcap_api.feature_defaults import default_problem
-from endcap_api.feature_size import layout_kind, span_of, tile_ms, windows_of
+from endcap_api.feature_size import (
+    HEADER,
+    MAX_BYTES,
+    bytes_per_entity,
+    event_bytes,
+    layout_kind,
+    span_of,
+    tile_ms,
+    windows_of,
+)
 from endcap_api.nearest import did_you_mean
 from endcap_api.problem import Problem
 from endcap_api.v1alpha1.base import milliseconds
@@ -23,7 +32,8 @@ Views = Mapping[str, FeatureViewSpec]
 
 def view_problems(spec: FeatureViewSpec) -> list[Problem]:
     """Every problem of a view that needs more than rules over its fields."""
-    return [*_default_problems(spec), *_spelling_problems(spec), *_expiry_problems(spec)]
+    spelling = list(_spelling_problems(spec))
+    return [*_default_problems(spec), *_expiry_problems(spec), *(spelling or _size_problems(spec))]
 
 
 def _default_problems(spec: FeatureViewSpec) -> Iterator[Problem]:
@@ -55,6 +65,22 @@ def _expiry_problems(spec: FeatureViewSpec) -> Iterator[Problem]:
                 "spec.ttl",
                 f"window {window} reaches back by up to {span_of(needed)} with its tiles: raise ttl to that or more",
             )
+
+
+def _size_problems(spec: FeatureViewSpec) -> Iterator[Problem]:
+    size, stream = bytes_per_entity(spec), spec.source.stream
+    if size <= MAX_BYTES:
+        return
+    too_much = f"one entity takes up to {size} bytes of {MAX_BYTES}"
+    fitting = (MAX_BYTES - HEADER) // event_bytes(spec) if stream else 0
+    if stream is None:
+        remedy = "lower maxLength or maxItems, or move features to another view"
+        yield Problem("spec.features", f"{too_much}: {remedy}")
+    elif stream.storage == "tiles":
+        remedy = "list larger tiles, or move features to another view"
+        yield Problem("spec.source.stream.tiles", f"{too_much}: {remedy}")
+    else:
+        yield Problem("spec.source.stream.maxEvents", f"{too_much}: keep {fitting} events or fewer")
 
 
 def missing_views(spec: FeatureBundleSpec, views: Views) -> list[str]:

@@ -44,7 +44,10 @@ def _array_problem(feature: Feature, value: Any) -> str | None:
 def _string_problem(feature: Feature, value: Any) -> str | None:
     if not isinstance(value, str):
         return "is no string: write it in quotes"
-    length, most = len(value.encode(errors="surrogatepass")), feature.max_length or MAX_LENGTH
+    try:
+        length, most = len(value.encode()), feature.max_length or MAX_LENGTH
+    except UnicodeEncodeError:
+        return "holds half a character (a lone surrogate): write valid Unicode"
     return f"has {length} bytes of {most}: raise maxLength or shorten it" if length > most else None
 
 
