@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endcap_cli.feature_arguments import EVENTS_PORT, add_events, add_features
+
 DESCRIPTION = """\
 Endcap serves models and inference graphs that are written as YAML.
 
@@ -16,16 +18,19 @@ Endcap serves models and inference graphs that are written as YAML.
   endcap run examples/01-basket            serve them on this machine, without a cluster
   endcap plan examples/01-basket           show what the operator would make of them
   endcap model push ranker.txt s3://models/ranker/5.txt --update models.yaml
+  endcap events send events.jsonl          bring events into a feature store
+  endcap features get product product_id=12
 """
 VALIDATE = """\
-Check ModelDeployments and InferenceGraphs in files and folders with the same code as the cluster:
-the shape of every field, the types of every expression, and the models of a graph against its steps.
+Check the resources in files and folders with the same code as the cluster: the shape of every field, the
+types of every expression, models and features against the steps that name them, bundles against their views.
 Needs no cluster. One line a problem, exit status 1 when there are any.
 """
 RUN = """\
-Serve the ModelDeployments and InferenceGraphs of a folder on this machine, without a cluster: the same
-servers, each in a process of its own, with the same checks. Edits of the YAML files are followed while it
-runs: a new version of a model takes over when it is ready, and what does not work changes nothing.
+Serve the resources of a folder on this machine, without a cluster: the same servers, each in a process of its
+own, with the same checks; a FeatureStore gets a Redis that ends with the run. Edits of the YAML files are
+followed while it runs: a new version of a model takes over when it is ready, and what does not work changes
+nothing.
 """
 RUN_STORE = """\
 Artefacts at s3://bucket/key are read from STORE/bucket/key (DIR/store by default); without such a folder,
@@ -33,7 +38,7 @@ from the S3 server that ENDCAP_S3_ENDPOINT names. Other artefacts come from wher
 Ctrl-C ends everything that was started.
 """
 PLAN = """\
-Show what the operator would make of ModelDeployments and InferenceGraphs.
+Show what the operator would make of resources.
 
 Without a cluster, the manifests as YAML. With one (--kubeconfig, KUBECONFIG or ~/.kube/config), the
 difference between what is there and what would be, as the API server itself works it out in a dry run.
@@ -61,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         prog="endcap", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_validate, _add_run, _add_plan, _add_model, _add_version):
+    for add in (_add_validate, _add_run, _add_plan, _add_model, add_features, add_events, _add_version):
         add(commands)
     return whole
 
@@ -92,6 +97,13 @@ def _add_run(commands: _Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("directory", type=Path, metavar="DIR", help="folder with the YAML files")
     command.add_argument("--port", type=_port, default=8080, help="port of the first graph (default 8080)")
     command.add_argument("--store", type=Path, metavar="STORE", help="folder for S3 (default DIR/store)")
+    command.add_argument(
+        "--events-port",
+        type=_port,
+        default=EVENTS_PORT,
+        metavar="PORT",
+        help=f"where the first FeatureStore takes events (default {EVENTS_PORT})",
+    )
     command.add_argument(
         "--once", action="store_true", help="send DIR/request.json, print the answer and end"
     )

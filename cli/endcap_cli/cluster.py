@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,10 @@ from endcap_api.v1alpha1.kinds import GROUP, KINDS, VERSION
 from endcap_cli.terminal import CommandError
 
 TIMEOUT_SECONDS = 10
+SERVICE_SECONDS = 60
 NOT_FOUND = 404
 FAILURES = 400
+Answered = tuple[int, dict[str, str], bytes]
 config: Any = _config  # the library has no types
 _PATHS = {
     **{kind.name: f"/apis/{GROUP}/{VERSION}/namespaces/{{}}/{kind.plural}" for kind in KINDS.values()},
@@ -59,15 +61,31 @@ class Cluster:
                 return None
             raise
 
-    def deployments(self, namespace: str) -> list[dict[str, Any]]:
-        """Raises Refused."""
-        return list(self._call("GET", _PATHS["Deployment"].format(namespace))["items"])
-
     def would_become(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """What a server-side apply would make of an object; nothing is written. Raises Refused."""
         metadata = manifest["metadata"]
         path = f"{_PATHS[manifest['kind']].format(metadata['namespace'])}/{metadata['name']}"
         return self._call("PATCH", path, query=_DRY_RUN, body=manifest)
+
+    def all_of(self, kind: str, namespace: str) -> list[dict[str, Any]]:
+        """All objects of a kind in a namespace. Raises Refused."""
+        return list(self._call("GET", _PATHS[kind].format(namespace))["items"])
+
+    def proxy(self, namespace: str, service: str, port: int) -> Callable[..., Answered]:
+        """Calls a Service through the API server: method, path, headers, body -> status, headers, body."""
+        base = f"{self.host}/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy"
+        pool = self._api.rest_client.pool_manager
+
+        def call(method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answered:
+            sent = {**headers, **self._authorization()}
+            answer = pool.request(method, base + path, body=body, headers=sent, timeout=SERVICE_SECONDS)
+            return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.data
+
+        return call
+
+    def _authorization(self) -> dict[str, str]:
+        token = self._api.configuration.auth_settings().get("BearerToken")
+        return {token["key"]: token["value"]} if token else {}
 
     def _call(self, method: str, path: str, query: Any = (), body: Any = None) -> dict[str, Any]:
         headers = {"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"}

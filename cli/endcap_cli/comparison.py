@@ -15,9 +15,9 @@ import yaml
 
 from endcap_api.v1alpha1.kinds import parse
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
-from endcap_cli.bundle import Bundle, Read
 from endcap_cli.cluster import NOT_FOUND, Cluster, Refused
 from endcap_cli.planning import NO_UID, Images, as_resource, referenced, waiting
+from endcap_cli.workspace import Read, Workspace
 from endcap_operator.keys import controller_of, key_of
 from endcap_operator.plan.children import CHILD_KINDS
 from endcap_operator.plan.entry import models_of, plan_for
@@ -48,13 +48,13 @@ class Change:
         return self.sign == "!"
 
 
-def changes(bundle: Bundle, cluster: Cluster, images: Images) -> Iterator[Change]:
+def changes(workspace: Workspace, cluster: Cluster, images: Images) -> Iterator[Change]:
     """Of each resource and then of its children. Reads only."""
     platform = images.platform(_platform_of(cluster))
-    for read in bundle.reads:
+    for read in workspace.reads:
         live = cluster.get(read.manifest.data["kind"], read.manifest.namespace, read.manifest.name)
         yield _resource_change(read, live)
-        yield from _children_changes(read, live, bundle, cluster, platform)
+        yield from _children_changes(read, live, workspace, cluster, platform)
 
 
 def summary(found: Sequence[Change]) -> str:
@@ -68,7 +68,7 @@ def summary(found: Sequence[Change]) -> str:
 def _platform_of(cluster: Cluster) -> Platform | None:
     """What the operator in the cluster was told, if it can be seen."""
     try:
-        deployments = cluster.deployments(OPERATOR_NAMESPACE)
+        deployments = cluster.all_of("Deployment", OPERATOR_NAMESPACE)
     except Refused:
         return None
     for deployment in deployments:
@@ -96,11 +96,11 @@ def _resource_change(read: Read, live: Mapping[str, Any] | None) -> Change:
 
 
 def _children_changes(
-    read: Read, live: Mapping[str, Any] | None, bundle: Bundle, cluster: Cluster, platform: Platform
+    read: Read, live: Mapping[str, Any] | None, workspace: Workspace, cluster: Cluster, platform: Platform
 ) -> Iterator[Change]:
     metadata = (live or {}).get("metadata", {})
     resource = as_resource(read, metadata.get("uid", NO_UID), metadata.get("generation", 1))
-    observed = _observed(resource, bundle, cluster)
+    observed = _observed(resource, workspace, cluster)
     plan = plan_for(resource, observed, platform)
     if not plan.manifests:
         name = f"{read.manifest.resource} in {read.manifest.namespace}"
@@ -115,7 +115,7 @@ def _planned_changes(plan: Plan, observed: Observed, cluster: Cluster) -> Iterat
         yield Change("-", _name(child))
 
 
-def _observed(resource: Resource, bundle: Bundle, cluster: Cluster) -> Observed:
+def _observed(resource: Resource, workspace: Workspace, cluster: Cluster) -> Observed:
     identity = resource.identity
     found = [cluster.get(kind, identity.namespace, identity.child) for kind in CHILD_KINDS[identity.kind]]
     children = list(_named(found, identity.kind))
@@ -123,7 +123,7 @@ def _observed(resource: Resource, bundle: Bundle, cluster: Cluster) -> Observed:
     return Observed(
         children=own,
         taken=tuple(key_of(child) for child in children if child["kind"] not in own),
-        models={**_live_models(resource, cluster), **referenced(bundle, resource)},
+        models={**_live_models(resource, cluster), **referenced(workspace, resource)},
     )
 
 

@@ -12,7 +12,7 @@ from endcap_cli.model_store import Pushed, Version, listing, push
 from endcap_cli.packing import PackingError
 from endcap_cli.pinning import PinningError, pinned
 from endcap_cli.stores import Store, StoreError, store_from
-from endcap_cli.terminal import CommandError, complain, say
+from endcap_cli.terminal import CommandError, complain, say, say_table
 from endcap_runtime.artefacts import ArtefactError
 
 NO_DIGEST = "0" * 64
@@ -82,10 +82,7 @@ def run_list(arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from None
     if not versions:
         raise CommandError(f"nothing is stored below {arguments.prefix}")
-    rows = [("MODEL", "VERSION", "SIZE", "PUSHED", "SHA256"), *(_row(version) for version in versions)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    say_table(("MODEL", "VERSION", "SIZE", "PUSHED", "SHA256"), [_row(version) for version in versions])
     return 0
 
 

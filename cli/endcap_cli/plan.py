@@ -32,8 +32,8 @@ def _kubeconfig(arguments: argparse.Namespace) -> bool:
 
 
 def _print_manifests(arguments: argparse.Namespace, images: Images) -> int:
-    bundle = sound(arguments.paths, namespace=arguments.namespace or DEFAULT_NAMESPACE)
-    for one in planned_without_cluster(bundle, images):
+    workspace = sound(arguments.paths, namespace=arguments.namespace or DEFAULT_NAMESPACE)
+    for one in planned_without_cluster(workspace, images):
         for note in one.notes:
             complain(f"note: {one.resource}: {note}")
         for manifest in one.manifests:
@@ -44,10 +44,10 @@ def _print_manifests(arguments: argparse.Namespace, images: Images) -> int:
 
 def _print_difference(arguments: argparse.Namespace, images: Images) -> int:
     namespace = arguments.namespace or current_namespace(arguments.kubeconfig, arguments.context)
-    bundle = sound(arguments.paths, namespace=namespace or DEFAULT_NAMESPACE)
+    workspace = sound(arguments.paths, namespace=namespace or DEFAULT_NAMESPACE)
     with connected(arguments.kubeconfig, arguments.context) as cluster:
         complain(f"compared with {cluster.host}")
-        changes = list(comparison.changes(bundle, cluster, images))
+        changes = list(comparison.changes(workspace, cluster, images))
     for change in changes:
         for line in _shown(change):
             say(line)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from endcap_cli.bundle import Bundle, Read
 from endcap_cli.terminal import CommandError
+from endcap_cli.workspace import Read, Workspace
 from endcap_operator.plan.entry import models_of, plan_for, resource_of
 from endcap_operator.plan.facts import Observed, Plan, Referenced, Resource
 from endcap_operator.platform import Platform
@@ -49,10 +49,10 @@ class Planned:
     notes: tuple[str, ...]
 
 
-def planned_without_cluster(bundle: Bundle, images: Images) -> Iterator[Planned]:
-    for read in bundle.reads:
+def planned_without_cluster(workspace: Workspace, images: Images) -> Iterator[Planned]:
+    for read in workspace.reads:
         resource = as_resource(read)
-        plan = plan_for(resource, Observed(models=referenced(bundle, resource)), images.platform())
+        plan = plan_for(resource, Observed(models=referenced(workspace, resource)), images.platform())
         notes = () if plan.manifests else (waiting(plan),)
         yield Planned(read.manifest.resource, plan.manifests, notes)
 
@@ -63,10 +63,10 @@ def as_resource(read: Read, uid: str = NO_UID, generation: int = 1) -> Resource:
     return resource_of({**read.manifest.data, "metadata": {**metadata, "uid": uid, "generation": generation}})
 
 
-def referenced(bundle: Bundle, resource: Resource) -> dict[str, Referenced]:
+def referenced(workspace: Workspace, resource: Resource) -> dict[str, Referenced]:
     """The models that a graph calls, of those in the files."""
     namespace = resource.identity.namespace
-    specs = {name.name: spec for name, spec in bundle.models.items() if name.namespace == namespace}
+    specs = {name.name: spec for name, spec in workspace.models.items() if name.namespace == namespace}
     return {name: Referenced(specs[name], ready=True) for name in models_of(resource) if name in specs}
 
 

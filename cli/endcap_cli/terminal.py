@@ -8,6 +8,7 @@ cursor, a bidirectional mark could make one word read as another, so both are sh
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 
 class CommandError(Exception):
@@ -36,6 +37,14 @@ def say_lines(text: str) -> None:
     """Text of several lines; each is escaped."""
     for line in text.splitlines():
         say(line)
+
+
+def say_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell, each cell escaped."""
+    shown = [[escaped(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(head))]
+    for row in shown:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def complain(text: str) -> None:

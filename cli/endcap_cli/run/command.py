@@ -14,14 +14,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from endcap_cli.bundle import Bundle, examine
+from endcap_cli.examination import examine
 from endcap_cli.manifests import SUFFIXES, load
 from endcap_cli.run import answer
+from endcap_cli.run.children import Children
 from endcap_cli.run.environment import Places
 from endcap_cli.run.local import Local
 from endcap_cli.run.process import Stopped
+from endcap_cli.run.stores import Stores
 from endcap_cli.terminal import CommandError, complain, counted, say
 from endcap_cli.validate import sound
+from endcap_cli.workspace import Workspace
 
 TICK_SECONDS = 0.25
 INTERRUPTED = 130
@@ -34,26 +37,28 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(f"{directory} is no folder: give the one with the YAML files", status=2)
     if arguments.once:
         _request(directory)
-    bundle = sound([str(directory)], local=True)
-    if not bundle.graphs:
-        raise CommandError(f"{directory} has no InferenceGraph to serve: add one")
-    if arguments.once and len(bundle.graphs) > 1:
-        raise CommandError("--once asks one graph, and here are several: give a folder with one")
-    with _signals() as stopping, _scratch() as scratch:
-        local = Local(Places(_store(arguments), _cache(), scratch), arguments.port, stopping)
+    workspace = sound([str(directory)], local=True)
+    if not workspace.graphs and not workspace.stores:
+        raise CommandError(f"{directory} has no InferenceGraph and no FeatureStore to serve: add one")
+    if arguments.once and len(workspace.graphs) != 1:
+        raise CommandError(
+            f"--once asks one graph, and here are {len(workspace.graphs)}: give a folder with one"
+        )
+    with _signals() as stopping, _scratch() as scratch, _sockets() as sockets:
+        children = Children(Places(_store(arguments), _cache(), scratch, sockets), stopping)
+        local = Local(children, Stores(children, arguments.events_port), arguments.port)
         try:
-            return _serve(local, bundle, arguments)
+            return _serve(local, workspace, arguments)
         except Stopped:
             return INTERRUPTED if arguments.once else 0
         finally:
-            local.take_down()
+            children.take_down()
 
 
-def _serve(local: Local, bundle: Bundle, arguments: argparse.Namespace) -> int:
+def _serve(local: Local, workspace: Workspace, arguments: argparse.Namespace) -> int:
     begun = time.monotonic()
-    what = f"{counted(len(bundle.models), 'model')} and {counted(len(bundle.graphs), 'graph')}"
-    complain(f"starting {what}; logs are in {local.places.scratch} while it runs")
-    local.bring_up(bundle)
+    complain(f"starting {_told(workspace)}; logs are in {local.children.places.scratch} while it runs")
+    local.bring_up(workspace)
     complain(f"up in {time.monotonic() - begun:.1f} s")
     if arguments.once:
         answer.ask(next(iter(local.graphs.values())).url, _request(arguments.directory))
@@ -62,6 +67,11 @@ def _serve(local: Local, bundle: Bundle, arguments: argparse.Namespace) -> int:
     _follow(local, arguments.directory)
     complain("ending what was started")
     return 0
+
+
+def _told(workspace: Workspace) -> str:
+    stores = f"{counted(len(workspace.stores), 'store')}, " if workspace.stores else ""
+    return f"{stores}{counted(len(workspace.models), 'model')} and {counted(len(workspace.graphs), 'graph')}"
 
 
 def _request(directory: Path) -> Path:
@@ -74,8 +84,10 @@ def _request(directory: Path) -> Path:
 def _announce(local: Local, directory: Path) -> None:
     for graph in local.graphs.values():
         say(f"{graph.config.name} on {graph.url}   documentation {graph.child.url}/docs")
+    for name in local.workspace.stores:
+        say(f"{name.name} takes events on {local.stores.url(name)}/v1/events")
     request = directory / answer.REQUEST
-    if request.is_file():
+    if request.is_file() and local.graphs:
         say(answer.curl(next(iter(local.graphs.values())).url, request))
     complain("edits of the YAML files are followed; Ctrl-C ends")
 
@@ -83,8 +95,8 @@ def _announce(local: Local, directory: Path) -> None:
 def _follow(local: Local, directory: Path) -> None:
     """Until somebody ends it."""
     seen, followed = _signature(directory), True
-    while not local.stopping.wait(TICK_SECONDS):
-        local.tend()
+    while not local.children.stopping.wait(TICK_SECONDS):
+        local.children.tend()
         now = _signature(directory)
         if now != seen:
             seen, before = now, followed
@@ -109,16 +121,16 @@ def _signature(directory: Path) -> dict[str, tuple[int, int]] | None:
 def _reload(local: Local, directory: Path) -> bool:
     """Whether the files say something that can be served."""
     try:
-        bundle = examine(load([str(directory)]), local=True)
+        workspace = examine(load([str(directory)]), local=True)
     except (CommandError, OSError) as error:
         complain(f"{error}; {NOT_FOLLOWED}")
         return False
-    for finding in bundle.findings:
+    for finding in workspace.findings:
         complain(str(finding))
-    if not bundle.findings and bundle.graphs:
-        local.follow(bundle)
+    if not workspace.findings and (workspace.graphs or workspace.stores):
+        local.follow(workspace)
         return True
-    if not bundle.graphs:
+    if not workspace.graphs:
         complain(f"{directory}: no sound InferenceGraph is left in its files")
     complain(NOT_FOLLOWED)
     return False
@@ -149,6 +161,13 @@ def _scratch() -> Iterator[Path]:
         complain(f"logs are in {scratch}")
         raise
     shutil.rmtree(scratch)
+
+
+@contextmanager
+def _sockets() -> Iterator[Path]:
+    """A folder with a short path whatever TMPDIR is, and for this user alone."""
+    with tempfile.TemporaryDirectory(prefix="endcap-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @contextmanager

@@ -7,123 +7,166 @@ refused changes nothing. What no graph calls any more is ended.
 
 from __future__ import annotations
 
-import itertools
 import os
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from endcap_api.features_config import FeaturesConfig
 from endcap_api.graph_checks import check_graph, missing_models
-from endcap_api.runtime_config import GraphConfig, ModelContract
+from endcap_api.runtime_config import GraphConfig, ModelConfig, ModelContract
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
-from endcap_cli.bundle import Bundle, Name
+from endcap_cli.feature_contracts import Features
 from endcap_cli.run import graph as graphs
-from endcap_cli.run.environment import Places, configured, graph_configured
-from endcap_cli.run.graph import Graph
+from endcap_cli.run.children import Children
+from endcap_cli.run.environment import configured, graph_configured, label_of
+from endcap_cli.run.graph import Configured, Graph
 from endcap_cli.run.model import Model, ModelStart
-from endcap_cli.run.process import Child, StartFailed, free_port, is_free
+from endcap_cli.run.process import StartFailed, is_free
+from endcap_cli.run.stores import Stores
 from endcap_cli.terminal import CommandError, complain
+from endcap_cli.workspace import Name, Workspace, within
+
+NOT_FOLLOWED = "what was served before is served on"
 
 
 @dataclass
 class Local:
-    """`children` are all processes that may run; whoever starts one puts it there first."""
+    """`workspace` is what was asked for last; `models` and `graphs` are what is served."""
 
-    places: Places
+    children: Children
+    stores: Stores
     port: int
-    stopping: threading.Event
     models: dict[Name, Model] = field(default_factory=dict)
     graphs: dict[Name, Graph] = field(default_factory=dict)
-    children: list[Child] = field(default_factory=list)
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    workspace: Workspace = field(default_factory=Workspace)
 
-    def bring_up(self, bundle: Bundle) -> None:
+    def bring_up(self, workspace: Workspace) -> None:
         """Everything, or StartFailed; ports are looked at first, since a model may take long to start."""
-        for number in range(len(bundle.graphs)):
+        for number in range(len(workspace.graphs)):
             self._free(self.port + number)
-        started, failures = self._start_models(bundle.models)
+        self.stores.look_at_ports(workspace.stores)
+        self.workspace = workspace
+        self.stores.start(workspace.stores)
+        started, failures = self._start_models(workspace.models)
         if failures:
             raise StartFailed("; ".join(failures))
         self.models = started
-        for name, spec in bundle.graphs.items():
+        self._tell_stores()
+        for name, spec in workspace.graphs.items():
             self._start_graph(self._config(name, spec))
 
-    def follow(self, bundle: Bundle) -> None:
+    def follow(self, workspace: Workspace) -> None:
         """Serve what the files say now, as far as that works."""
-        started, failures = self._start_models(self._changed(bundle.models))
+        try:
+            self.stores.start(workspace.stores)
+        except CommandError as failed:
+            complain(f"{failed}; {NOT_FOLLOWED}")
+            return
+        self.workspace = workspace
+        started, failures = self._start_models(self._changed(workspace.models))
         for failure in failures:
             complain(f"{failure}; the version before it serves on")
-        self.models = {name: one for name, one in {**self.models, **started}.items() if name in bundle.models}
-        for name, spec in bundle.graphs.items():
+        kept = {**self.models, **started}.items()
+        self.models = {name: one for name, one in kept if name in workspace.models}
+        self._tell_stores()
+        self._tell_models()
+        for name, spec in workspace.graphs.items():
             self._follow_graph(name, spec)
-        for name in set(self.graphs) - set(bundle.graphs):
+        self._end_the_rest()
+
+    def _end_the_rest(self) -> None:
+        for name in set(self.graphs) - set(self.workspace.graphs):
             complain(f"graph {name.name}: no longer in the files, ended")
             del self.graphs[name]
         self._sweep()
+        self.stores.keep(self.workspace.stores)
 
-    def tend(self) -> None:
-        """Start again what ended by itself, at growing intervals."""
-        for child in self.children:
-            if child.ended() is not None and child.due():
-                complain(f"{child.label}: {child.why()}; starting it again")
-                child.start_again()
+    def _features(self, namespace: str) -> Features:
+        """With the versions of the models that are served, or are about to be."""
+        asked = within(self.workspace.models, namespace)
+        versions = {name: label_of(Name(namespace, name), spec) for name, spec in asked.items()}
+        served = {
+            name.name: one.config.label for name, one in self.models.items() if name.namespace == namespace
+        }
+        return Features.of(
+            namespace,
+            within(self.workspace.views, namespace),
+            within(self.workspace.bundles, namespace),
+            {**versions, **served},
+            self.stores.within(namespace),
+        )
 
-    def take_down(self) -> None:
-        for child in reversed(self.children):
-            child.ask_to_stop()
-        for child in self.children:
-            child.stop()
+    def _tell_stores(self) -> None:
+        for name in self.workspace.stores:
+            try:
+                self.stores.tell(name, self._features(name.namespace).for_ingest(name.name))
+            except StartFailed as failed:
+                if name not in self.stores.served:
+                    raise
+                complain(f"{failed}; {NOT_FOLLOWED}")
+
+    def _tell_models(self) -> None:
+        for name, model in self.models.items():
+            config = self._features_of_model(name, self.workspace.models[name])
+            if model.sidecar and config:
+                model.sidecar.tell(config)
+
+    def _features_of_model(self, name: Name, spec: ModelDeploymentSpec) -> FeaturesConfig | None:
+        if spec.features is None:
+            return None
+        return self._features(name.namespace).for_sidecar([spec.features.bundle], ())
 
     def _changed(self, specs: Mapping[Name, ModelDeploymentSpec]) -> dict[Name, ModelDeploymentSpec]:
         return {
             name: spec
             for name, spec in specs.items()
-            if name not in self.models or self.models[name].config != configured(name, spec)
+            if name not in self.models or self.models[name].config != self._model_config(name, spec)
         }
+
+    def _model_config(self, name: Name, spec: ModelDeploymentSpec) -> ModelConfig:
+        return configured(name, spec, self._features(name.namespace))
 
     def _start_models(self, specs: Mapping[Name, ModelDeploymentSpec]) -> tuple[dict[Name, Model], list[str]]:
         """At most one start a core: they are bound by the CPU, and more would only slow each other down."""
-        start = ModelStart(self.places, self.stopping)
-        pairs = [(name, spec, self._child(name, "model")) for name, spec in specs.items()]
+        start = ModelStart(self.children)
+        new = {name: self.children.new(f"model {name.name}") for name in specs}
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            futures = {name: pool.submit(start, name, spec, child) for name, spec, child in pairs}
+            futures = {
+                name: pool.submit(
+                    start, self._model_config(name, spec), self._features_of_model(name, spec), new[name]
+                )
+                for name, spec in specs.items()
+            }
         started, failures = {}, []
         for name, future in futures.items():
             try:
                 started[name] = future.result()
             except StartFailed as failed:
                 failures.append(str(failed))
-        self._drop([child for name, _, child in pairs if name not in started])
+        self.children.drop([child for name, child in new.items() if name not in started])
         return started, failures
-
-    def _child(self, name: Name, kind: str, port: int | None = None) -> Child:
-        label = f"{kind} {name.name}"
-        files = self.places.files(f"{label} {next(self._numbers)}")
-        child = Child(label, files, port or free_port())
-        self.children.append(child)
-        return child
 
     def _contracts(self, namespace: str) -> dict[str, ModelContract]:
         return {name.name: one.contract for name, one in self.models.items() if name.namespace == namespace}
 
-    def _config(self, name: Name, spec: InferenceGraphSpec) -> GraphConfig:
-        contracts = self._contracts(name.namespace)
-        problems = [str(problem) for problem in check_graph(spec, contracts)]
+    def _config(self, name: Name, spec: InferenceGraphSpec) -> Configured:
+        contracts, features = self._contracts(name.namespace), self._features(name.namespace)
+        config = graph_configured(name, spec, contracts, features)
+        problems = [str(each) for each in check_graph(spec, contracts, config.bundles, config.views)]
         problems += [f"no model {missing} is served" for missing in missing_models(spec, contracts)]
         if problems:
             raise StartFailed(f"graph {name.name}: {'; '.join(problems)}")
-        return graph_configured(name, spec, contracts)
+        return Configured(config, _features_of_graph(config, features))
 
-    def _start_graph(self, config: GraphConfig) -> None:
-        name = Name(config.namespace, config.name)
-        child = self._child(name, "graph", self._graph_port())
+    def _start_graph(self, wanted: Configured) -> None:
+        name = Name(wanted.graph.namespace, wanted.graph.name)
+        child = self.children.new(f"graph {name.name}", self._graph_port())
         try:
-            self.graphs[name] = graphs.start(config, self.places, child, self.stopping)
+            self.graphs[name] = graphs.start(wanted, child, self.children)
         except StartFailed:
-            self._drop([child])
+            self.children.drop([child])
             raise
 
     def _graph_port(self) -> int:
@@ -137,32 +180,29 @@ class Local:
 
     def _follow_graph(self, name: Name, spec: InferenceGraphSpec) -> None:
         try:
-            config = self._config(name, spec)
-            if name not in self.graphs:
-                self._start_graph(config)
-                return
+            wanted = self._config(name, spec)
+            if name in self.graphs:
+                graphs.follow(self.graphs[name], wanted, self.children)
+            else:
+                self._start_graph(wanted)
         except CommandError as failed:
-            complain(f"{failed}; what was served before is served on")
-            return
-        if config != self.graphs[name].config:
-            self._swap(self.graphs[name], config)
-
-    def _swap(self, graph: Graph, config: GraphConfig) -> None:
-        begun = time.monotonic()
-        refused = graphs.swap(graph, config, self.stopping)
-        if refused:
-            complain(f"graph {config.name}: {refused}; what was served before is served on")
-        else:
-            complain(f"  graph {config.name:<32} changed {time.monotonic() - begun:.1f} s")
+            complain(f"{failed}; {NOT_FOLLOWED}")
 
     def _sweep(self) -> None:
+        """End the models and graphs that nobody needs; sidecars go with them, and stores are kept apart."""
         called = {model.url for graph in self.graphs.values() for model in graph.config.models.values()}
-        kept = {model.child for model in self.models.values()} | {
-            graph.child for graph in self.graphs.values()
-        }
-        self._drop([child for child in self.children if child not in kept and child.url not in called])
+        kept = {model.child for model in self.models.values()} | self.stores.processes
+        kept |= {graph.child for graph in self.graphs.values()}
+        self.children.drop(
+            [
+                child
+                for child in self.children.known
+                if child.beside is None and child not in kept and child.url not in called
+            ]
+        )
 
-    def _drop(self, children: Iterable[Child]) -> None:
-        for child in children:
-            child.stop()
-            self.children.remove(child)
+
+def _features_of_graph(config: GraphConfig, features: Features) -> FeaturesConfig | None:
+    if not config.bundles and not config.views:
+        return None
+    return features.for_sidecar(config.bundles or (), config.views or ())

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -34,10 +34,11 @@ class StartFailed(CommandError):
 
 
 class Child:
-    """One process with a log and a port of its own."""
+    """One process with a log and a port of its own; a sidecar ends with the process that it is `beside`."""
 
-    def __init__(self, label: str, files: Files, port: int) -> None:
+    def __init__(self, label: str, files: Files, port: int, beside: Child | None = None) -> None:
         self.label = label
+        self.beside = beside
         self.port = port
         self.files = files
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,20 +83,30 @@ class Child:
             self._process.stdin.close()
 
     def serve(self, stopping: threading.Event) -> None:
-        """Wait until the process is ready; raises StartFailed if it ends before, or takes too long."""
+        """Wait until the process is ready; raises StartFailed if it ends before, refuses, or takes too long."""
+        with self.client() as client:
+            self.until(stopping, lambda: answers(client, "/readyz"), lambda: rejected(client))
+
+    def until(
+        self,
+        stopping: threading.Event,
+        ready: Callable[[], bool],
+        refused: Callable[[], str | None] = lambda: None,
+    ) -> None:
         deadline = time.monotonic() + START_SECONDS
-        with httpx.Client(base_url=self.url, timeout=1.0, trust_env=False) as client:
-            while not answers(client, "/readyz"):
-                if self.ended() is not None:
-                    raise StartFailed(f"{self.label}: {self.why()}")
-                refused = rejected(client)
-                if refused:
-                    raise StartFailed(f"{self.label}: {refused}")
-                if time.monotonic() > deadline:
-                    raise StartFailed(
-                        f"{self.label}: not ready after {START_SECONDS:.0f} s; its log is {self.files.log}"
-                    )
-                self._pause(stopping)
+        while not ready():
+            if self.ended() is not None:
+                raise StartFailed(f"{self.label}: {self.why()}")
+            if reason := refused():
+                raise StartFailed(f"{self.label}: {reason}")
+            if time.monotonic() > deadline:
+                late = f"not ready after {START_SECONDS:.0f} s; its log is {self.files.log}"
+                raise StartFailed(f"{self.label}: {late}")
+            self._pause(stopping)
+
+    def client(self) -> httpx.Client:
+        """For a few questions; the caller closes it."""
+        return httpx.Client(base_url=self.url, timeout=1.0, trust_env=False)
 
     def _pause(self, stopping: threading.Event) -> None:
         if stopping.wait(POLL_SECONDS):
@@ -166,8 +177,13 @@ def revision(client: httpx.Client) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def serving(client: httpx.Client) -> str | None:
+    """The revision that is served."""
+    return revision(client).get("serving")
+
+
 def rejected(client: httpx.Client) -> str | None:
-    """Why a graph refuses the revision that it was given."""
+    """Why a server refuses the revision that it was given."""
     refused = revision(client).get("rejected")
     return f"{refused['reason']}: {refused['message']}" if refused else None
 

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`endcap events send`: events of a file into a store, as fast as it takes them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from endcap_cli.events.file import Line, latest, read, shifted
+from endcap_cli.events.pace import as_it_happened, at_rate, batches
+from endcap_cli.ingest import FAILURES, Ingest, Refused, ingest_of
+from endcap_cli.terminal import CommandError, complain, say
+
+PATH = "/v1/events"
+BATCH = "application/cloudevents-batch+json"
+UNPROCESSABLE, TOO_LARGE = 422, 413
+PROGRESS_SECONDS = 2.0
+AGAIN = "send the same again: what was taken is known by its id and not counted twice"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    with ingest_of(arguments) as ingest:
+        sending = Sending(ingest)
+        try:
+            for batch in _paced(sending.sound(read(arguments.file)), arguments):
+                sending.deliver(batch)
+        except (CommandError, KeyboardInterrupt) as error:
+            complain(f"{sending.summary()}; {AGAIN}")
+            raise error from None
+    say(sending.summary())
+    return 1 if sending.refused else 0
+
+
+def _paced(lines: Iterator[Line], arguments: argparse.Namespace) -> Iterator[list[Line]]:
+    if arguments.speed:
+        return as_it_happened(list(lines), arguments.speed)
+    timed: Iterable[Line] = lines
+    if arguments.now:
+        known = list(lines)
+        timed = shifted(known, datetime.now(UTC) - latest(known))
+    return at_rate(timed, arguments.rate) if arguments.rate else batches(timed)
+
+
+@dataclass
+class Sending:
+    """What has been sent so far; what is refused is told at once, with its line."""
+
+    ingest: Ingest
+    accepted: int = 0
+    refused: int = 0
+    _told: float = field(default_factory=time.monotonic)
+
+    def sound(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """The lines that can be sent at all."""
+        for line in lines:
+            if line.event is None:
+                self._refuse(line, line.fault)
+            else:
+                yield line
+
+    def deliver(self, batch: list[Line]) -> None:
+        """Send a batch; what is refused of it is left out, and the rest sent again."""
+        while batch:
+            body = json.dumps([line.event for line in batch]).encode()
+            answer = self.ingest.insist(PATH, BATCH, body)
+            if answer.status == TOO_LARGE and len(batch) > 1:
+                middle = len(batch) // 2
+                self.deliver(batch[:middle])
+                batch = batch[middle:]
+            elif answer.status in (UNPROCESSABLE, TOO_LARGE):
+                batch = self._without_refused(batch, Refused(answer, self.ingest.place))
+            elif answer.status >= FAILURES:
+                raise Refused(answer, self.ingest.place)
+            else:
+                self.accepted += len(batch)
+                self._tell_progress()
+                return
+
+    def _without_refused(self, batch: list[Line], refusal: Refused) -> list[Line]:
+        found = {index: error for error in refusal.errors if (index := index_of(error)) is not None}
+        if not found and len(batch) > 1:
+            raise refusal
+        for index, line in enumerate(batch):
+            if index in found or not found:
+                self._refuse(line, _words(found[index]) if found else str(refusal))
+        return [line for index, line in enumerate(batch) if found and index not in found]
+
+    def _refuse(self, line: Line, why: str) -> None:
+        self.refused += 1
+        say(f"{line.place}: {why}")
+
+    def _tell_progress(self) -> None:
+        if time.monotonic() - self._told > PROGRESS_SECONDS:
+            self._told = time.monotonic()
+            complain(self.summary())
+
+    def summary(self) -> str:
+        return f"{self.accepted} accepted, {self.refused} refused"
+
+
+def index_of(error: dict[str, Any]) -> int | None:
+    """Which event of the batch an error is of."""
+    index = error.get("index")
+    return index if isinstance(index, int) else None
+
+
+def _words(error: dict[str, Any]) -> str:
+    parts = (error.get("field"), error.get("message"))
+    return ": ".join(str(part) for part in parts if part)
