@@ -17,7 +17,6 @@ from basket.recall import Recall
 AT = 10
 RESAMPLES = 2000
 NEVER = np.iinfo(np.int64).max
-METHODS = ("popularity", "item-item cosine", "household frequency", "blend", "ranker")
 GOALS = (("ranker", "blend", 0.05), ("ranker", "popularity", 0.80))
 BLEND_WEIGHTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0)
 
@@ -101,17 +100,25 @@ def measure(
         "blend": places(found, hidden, blended(found, weight)),
         "ranker": places(found, hidden, ranked),
     }
-    hits = np.column_stack([_hits(placed[method]) for method in METHODS])
-    gains = np.column_stack([_discounted(placed[method]) for method in METHODS])
+    return compare(placed, hidden, GOALS)
+
+
+def compare(
+    placed: Mapping[str, NDArray[np.int64]], hidden: Hidden, goals: Sequence[tuple[str, str, float]]
+) -> Quality:
+    """The table of methods from the places [Q] that each gave, on the same carts; a goal is (method, over, gain)."""
+    hits = np.column_stack([_hits(each) for each in placed.values()])
+    gains = np.column_stack([_discounted(each) for each in placed.values()])
     names, household = np.unique(hidden.household, return_inverse=True)
     drawn = _resamples(len(names))
     hit_rate = _resampled(hits, household, drawn)
+    methods = list(placed)
     return Quality(
         len(hidden),
         len(names),
-        _figures(hits.mean(axis=0), hit_rate),
-        _figures(gains.mean(axis=0), _resampled(gains, household, drawn)),
-        [_gain(hits.mean(axis=0), hit_rate, *goal) for goal in GOALS],
+        _figures(methods, hits.mean(axis=0), hit_rate),
+        _figures(methods, gains.mean(axis=0), _resampled(gains, household, drawn)),
+        [_gain(methods, hits.mean(axis=0), hit_rate, goal) for goal in goals],
     )
 
 
@@ -147,8 +154,10 @@ def _resampled(
     return means
 
 
-def _figures(value: NDArray[np.float64], resampled: NDArray[np.float64]) -> dict[str, Figure]:
-    return {method: _figure(value[at], resampled[:, at]) for at, method in enumerate(METHODS)}
+def _figures(
+    methods: Sequence[str], value: NDArray[np.float64], resampled: NDArray[np.float64]
+) -> dict[str, Figure]:
+    return {method: _figure(value[at], resampled[:, at]) for at, method in enumerate(methods)}
 
 
 def _figure(value: float, resampled: NDArray[np.float64]) -> Figure:
@@ -157,9 +166,13 @@ def _figure(value: float, resampled: NDArray[np.float64]) -> Figure:
 
 
 def _gain(
-    value: NDArray[np.float64], resampled: NDArray[np.float64], method: str, over: str, goal: float
+    methods: Sequence[str],
+    value: NDArray[np.float64],
+    resampled: NDArray[np.float64],
+    wanted: tuple[str, str, float],
 ) -> Gain:
-    new, old = METHODS.index(method), METHODS.index(over)
+    method, over, goal = wanted
+    new, old = methods.index(method), methods.index(over)
     figure = _figure(value[new] / value[old] - 1.0, resampled[:, new] / resampled[:, old] - 1.0)
     return Gain(method, over, goal, figure)
 
@@ -172,7 +185,7 @@ def table(quality: Quality) -> str:
     ]
     lines += [
         f"{method:21}{_cells(quality.hit_rate[method])}{_cells(quality.ndcg[method])[2:]}"
-        for method in METHODS
+        for method in quality.hit_rate
     ]
     lines += [
         f"{gain.method} over {gain.over}: {gain.figure.value:+.1%} [{gain.figure.low:+.1%}, {gain.figure.high:+.1%}]"

