@@ -25,6 +25,7 @@ from endcap_runtime.graph.app import GraphApp
 from endcap_runtime.graph.loading import Loader
 from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.serving import Serving
+from endcap_runtime.graph.sidecar import Records, Sidecar
 from endcap_runtime.graph.upstream import Models
 from endcap_runtime.server import Lifecycle
 
@@ -80,6 +81,7 @@ class Engine:
     serving: Serving
     registry: CollectorRegistry
     models: Models
+    sidecar: Sidecar
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://graph")
@@ -115,9 +117,10 @@ class Engine:
 
 @dataclass
 class Shop:
-    """Models by name; each answers well until it is told otherwise."""
+    """Models by name; each answers well until it is told otherwise. `socket` is where a sidecar may listen."""
 
     work: Path
+    socket: str = "/nobody/listens/here.sock"
     items: list[dict[str, Any]] = field(default_factory=lambda: ITEMS)
     models: dict[str, Upstream] = field(default_factory=dict)
     _engines: list[Engine] = field(default_factory=list)
@@ -134,6 +137,7 @@ class Shop:
     async def __aexit__(self, *_: object) -> None:
         for engine in self._engines:
             await engine.models.aclose()
+            await engine.sidecar.aclose()
         for upstream in self.models.values():
             await upstream.__aexit__()
 
@@ -156,13 +160,14 @@ class Shop:
     def engine(self, graph: Graph) -> Engine:
         """The graph, compiled and served; raises endcap_runtime's Refused."""
         registry, lifecycle, serving = CollectorRegistry(), Lifecycle(), Serving()
-        metrics, models = GraphMetrics(registry), Models()
-        loader = Loader(Policy(local_store=self.work), models, metrics)
+        metrics, models, sidecar = GraphMetrics(registry), Models(), Sidecar(self.socket)
+        loader = Loader(Policy(local_store=self.work), models, metrics, sidecar)
         serving.served = loader.load(
             graph.config().model_dump_json(by_alias=True, exclude_none=True).encode()
         )
         lifecycle.loaded = True
-        engine = Engine(GraphApp(serving, metrics, registry, lifecycle), serving, registry, models)
+        app = GraphApp(serving, metrics, registry, lifecycle, Records(sidecar))
+        engine = Engine(app, serving, registry, models, sidecar)
         self._engines.append(engine)
         return engine
 

@@ -14,6 +14,7 @@ from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.compile import Pipeline, compile_graph
 from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.metrics import GraphMetrics
+from endcap_runtime.graph.sidecar import Sidecar
 from endcap_runtime.graph.steps.recall import RecallStep
 from endcap_runtime.graph.upstream import Models
 
@@ -37,7 +38,8 @@ def graph() -> Graph:
 def compiled(graph: Graph, file: Path) -> Pipeline:
     config = graph.config()
     catalogue = Catalogue.load(file, config.spec.catalogue)
-    return compile_graph(config, Surroundings(catalogue, Models(), GraphMetrics(CollectorRegistry())))
+    metrics = GraphMetrics(CollectorRegistry())
+    return compile_graph(config, Surroundings(catalogue, Models(), metrics, Sidecar()))
 
 
 def shape(pipeline: Pipeline) -> list[tuple[str, tuple[str, ...], bool]]:

@@ -21,6 +21,7 @@ from endcap_runtime.graph.items import Items
 from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.query import Query
 from endcap_runtime.graph.reasons import Reason, Words, compile_reason, fixed
+from endcap_runtime.graph.steps.lookup import Lookup
 
 # The one request field that says whom the answer is for; it comes back so that an answer can be read alone.
 WHO = "customer"
@@ -39,8 +40,8 @@ class AnswerForm:
     """How one graph answers.
 
     origins: by bit. names: of the catalogue, by row. steps: names in declared order. said: for each model step, its
-    output names by dotted name. who: whether the request says for whom it is. rules: what each step does.
-    combinations: names of sources by their bits, as they come up.
+    output names by dotted name. who: whether the request says for whom it is. rules: what each step does. lookups:
+    the features steps. combinations: names of sources by their bits, as they come up.
     """
 
     origins: Sequence[Origin]
@@ -50,6 +51,7 @@ class AnswerForm:
     who: bool
     degraded: Mapping[str, Counter]
     rules: Mapping[str, str]
+    lookups: Mapping[str, Lookup]
     combinations: dict[int, list[str]] = field(default_factory=dict)
 
     def body(self, query: Query, took_ms: float) -> dict[str, Any]:
@@ -63,7 +65,7 @@ class AnswerForm:
         body["degraded"] = self._degraded(query)
         body["took_ms"] = round(took_ms, 1)
         if query.explain:
-            body["explain"] = explanation(query, self.rules)
+            body["explain"] = explanation(query, self.rules, self.lookups)
         return body
 
     def _said(self, query: Query) -> Iterator[tuple[str, Any]]:
@@ -114,7 +116,9 @@ def short(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def answer_form(config: GraphConfig, metrics: GraphMetrics, items: Items) -> AnswerForm:
+def answer_form(
+    config: GraphConfig, metrics: GraphMetrics, items: Items, lookups: Mapping[str, Lookup]
+) -> AnswerForm:
     spec = config.spec
     steps = (*(step.name for step in spec.steps), FALLBACK)
     return AnswerForm(
@@ -129,6 +133,7 @@ def answer_form(config: GraphConfig, metrics: GraphMetrics, items: Items) -> Ans
         who=_says_who(spec.api.request.get(WHO)),
         degraded={name: metrics.degraded.labels(config.name, name) for name in steps},
         rules=rules(config),
+        lookups=lookups,
     )
 
 

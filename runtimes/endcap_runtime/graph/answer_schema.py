@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.values import Column
 from endcap_runtime.graph.answer import WHO, readable_output
+from endcap_runtime.graph.sidecar import STATUS_NAMES
 from endcap_runtime.graph.values import SCHEMAS, Json
 
 
@@ -105,9 +106,42 @@ EXPLANATION: Json = {
             "items": {"type": "string"},
             "description": "The first of them.",
         },
+        "features": {
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/FeatureUsed"},
+            "description": "Of a step that looks features up: those that the graph reads.",
+        },
         "model": {"type": "string", "description": "Model and version."},
         "failure": {"type": "string"},
         "ms": {"type": "number"},
+    },
+}
+_WORTH: Json = {
+    "value": {"description": "As the graph read it."},
+    "status": {
+        "type": "string",
+        "enum": list(STATUS_NAMES),
+        "description": "What the value is worth: all but PRESENT and TRUNCATED are the default, or not up to date.",
+    },
+}
+FEATURE_USED: Json = {
+    "type": "object",
+    "required": ["name"],
+    "description": "A feature of the request, with its value, or of the products of the answer.",
+    "properties": {
+        "name": {"type": "string"},
+        **_WORTH,
+        "products": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"product": {"type": "string"}, **_WORTH}},
+            "description": "The first products of the answer.",
+        },
+        "window": {
+            "type": "object",
+            "properties": {name: {"type": "string", "format": "date-time"} for name in ("from", "to")},
+            "description": "The time that was aggregated, by the clock of the store.",
+        },
+        "description": {"type": "string"},
     },
 }
 PROBLEM: Json = {

@@ -34,7 +34,9 @@ from endcap_runtime.graph.execute import execute
 from endcap_runtime.graph.failures import NoAnswer
 from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.query import Query
+from endcap_runtime.graph.records import RecordForm
 from endcap_runtime.graph.serving import Served, Serving
+from endcap_runtime.graph.sidecar import Records
 from endcap_runtime.graph.upstream import Call
 from endcap_runtime.observability import logs
 from endcap_runtime.observability.metrics import exposition
@@ -56,9 +58,14 @@ class GraphApp:
     """Recommends, and shows what it serves. Requests in flight are counted against the graph's own limit."""
 
     def __init__(
-        self, serving: Serving, metrics: GraphMetrics, registry: CollectorRegistry, lifecycle: Lifecycle
+        self,
+        serving: Serving,
+        metrics: GraphMetrics,
+        registry: CollectorRegistry,
+        lifecycle: Lifecycle,
+        records: Records,
     ) -> None:
-        self._serving, self._metrics, self._lifecycle = serving, metrics, lifecycle
+        self._serving, self._metrics, self._lifecycle, self._records = serving, metrics, lifecycle, records
         self._in_flight = 0
         self._pages: Mapping[bytes, Page] = {
             b"/livez": lambda: Response(200, b'{"live":true}'),
@@ -101,12 +108,14 @@ class GraphApp:
     async def _recommend(self, served: Served, scope: Scope, receive: Receive, send: Send) -> None:
         arrived = monotonic()
         known = b""
+        query: Query | None = None
         try:
             headers = headers_of(scope)
             known = request_id(headers)
             logs.request_id.set(known.decode())
             call = Call(arrived + served.pipeline.deadline, known.decode(), _trace(headers))
-            response = await self._recommendation(served.pipeline, call, scope, receive, headers)
+            query = await self._answered(served.pipeline, call, scope, receive, headers)
+            response = _answer(served.pipeline, query)
         except Problem as problem:
             response = _refusal(problem)
         except TooSlow:
@@ -123,10 +132,23 @@ class GraphApp:
             response = _refusal(Problem(500, "The engine failed; its log has the request's id."))
         served.requests.seen(response.status, monotonic() - arrived)
         await self._send(send, response, known or request_id({}), served.revision)
+        if query is not None:
+            self._remember(served.pipeline.records, query)
 
-    async def _recommendation(
+    def _remember(self, form: RecordForm, query: Query) -> None:
+        """Behind the answer, which it cannot fail any more."""
+        try:
+            record = form.of(query)
+        except Exception:
+            log.exception("The record of a request could not be made")
+            form.dropped.inc()
+        else:
+            if record is not None:
+                self._records.put(record, form.dropped)
+
+    async def _answered(
         self, pipeline: Pipeline, call: Call, scope: Scope, receive: Receive, headers: Headers
-    ) -> Response:
+    ) -> Query:
         refuse_method(scope, "POST")
         refuse_media_type(headers, b"application/json")
         explain = _explain(scope["query_string"])
@@ -139,7 +161,7 @@ class GraphApp:
             try:
                 checked = pipeline.request.read(body)
                 query = Query(checked.values, checked.keys, pipeline.catalogue, call, explain)
-                return _answer(pipeline, await execute(pipeline, query))
+                return await execute(pipeline, query)
             finally:
                 self._in_flight -= 1
 

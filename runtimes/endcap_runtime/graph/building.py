@@ -13,12 +13,14 @@ from endcap_api.v1alpha1.steps import Step as StepSpec
 from endcap_api.v1alpha1.values import Column
 from endcap_api.wiring import environment, item_output, request_environment, written_inputs
 from endcap_runtime.graph.catalogue import Catalogue
+from endcap_runtime.graph.expressions import Expression
 from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.fallback import FALLBACK, CatalogueRung, Ladder, ModelRung, Rung
 from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.query import Step
 from endcap_runtime.graph.reads import Forming, columns_read
 from endcap_runtime.graph.reasons import placeholders
+from endcap_runtime.graph.sidecar import Sidecar
 from endcap_runtime.graph.steps.calls import CalledModel
 from endcap_runtime.graph.steps.expression import compiled
 from endcap_runtime.graph.steps.filter import FilterStep
@@ -35,11 +37,12 @@ NOTHING: Reads = frozenset()
 
 
 class Surroundings(NamedTuple):
-    """What a graph is compiled against: its items, the models of the process, and where it counts."""
+    """What a graph is compiled against: its items, the models and the sidecar of the process, and where it counts."""
 
     catalogue: Catalogue
     models: Models
     metrics: GraphMetrics
+    sidecar: Sidecar
 
 
 class Built(NamedTuple):
@@ -58,30 +61,35 @@ class Builder:
         self._forming = Forming.of(config.spec.steps)
         self._bits = {step.name: bit for bit, step in enumerate(s for s in config.spec.steps if s.recall)}
 
-    def steps(self, filters: Mapping[str, FilterStep], select: SelectStep) -> list[Built]:
-        """All steps as declared; from the last to the first, since a recall takes only what a later step reads."""
+    def steps(self, filters: Mapping[str, FilterStep], keys: Reads) -> list[Built]:
+        """The steps as declared but for the select and those that look features up, whose keys read `keys`.
+
+        From the last to the first, since a recall takes only what a later step reads.
+        """
         built: list[Built] = []
         for spec in reversed(self._config.spec.steps):
-            later = NOTHING.union(*(each.reads for each in built))
+            later = keys.union(*(each.reads for each in built))
             if spec.filter:
                 step = filters[spec.name]
                 built.append(Built(spec, step, step.rule.reads))
-            elif spec.select:
-                built.append(Built(spec, select, select.count.reads))
-            else:
+            elif not spec.select and not spec.features:
                 built.append(self._step(spec, later))
         return built[::-1]
 
     def filters(self) -> dict[str, FilterStep]:
         return {spec.name: self._filter(spec, spec.filter) for spec in self._config.spec.steps if spec.filter}
 
-    def select(self, ladder: Ladder) -> SelectStep:
-        """The last step, which the API asks to be a select."""
+    def count(self) -> Expression:
+        """How many the last step takes, which the API asks to be a select."""
         spec = self._config.spec.steps[-1]
         if spec.select is None:
             raise InvalidSpec("spec.steps: the last step is a select")
-        count = compiled(spec.select.count, self._known(spec))
-        return SelectStep(spec.name, count, spec.select.backfill, ladder)
+        return compiled(spec.select.count, self._known(spec))
+
+    def select(self, count: Expression, ladder: Ladder) -> SelectStep:
+        spec = self._config.spec.steps[-1]
+        backfill = spec.select is not None and spec.select.backfill
+        return SelectStep(spec.name, count, backfill, ladder)
 
     def rungs(self) -> Iterator[Rung]:
         """The rungs of the fallback but for `empty`; their bits come after those of the recall steps."""
@@ -172,7 +180,7 @@ class Builder:
         return compile_inputs(self._config.models[model], written_inputs(spec), self._known(spec))
 
     def _known(self, spec: StepSpec) -> Environment:
-        return environment(self._config.spec, self._config.models, spec)
+        return environment(self._config.spec, self._config.models, spec, self._config.bundles)
 
     def _called(self, step: str, model: str) -> CalledModel:
         calls = self._around.metrics.of_calls(self._config.name, model)

@@ -199,3 +199,6 @@ def _joined(first: Candidates, second: Candidates, name: str) -> Values:
 def _padded(positions: NDArray[np.int32], height: int) -> NDArray[np.int32]:
     missing = np.full((height - len(positions), positions.shape[1]), ABSENT, dtype=np.int32)
     return np.concatenate([positions, missing])
+
+
+NOBODY = Candidates.merge([])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,14 @@ class ListsAt:
     whole: Lists
     rows: Rows
 
+    @classmethod
+    def of(cls, values: NDArray[np.object_]) -> ListsAt:
+        """Encode plain lists [n]."""
+        flat = list(chain.from_iterable(values))
+        offsets = np.fromiter(accumulate(map(len, values), initial=0), np.int64, len(values) + 1)
+        elements = Words.of(flat) if not flat or isinstance(flat[0], str) else np.array(flat)
+        return Lists(offsets, elements).take(np.arange(len(values), dtype=np.int32))
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -135,6 +144,11 @@ class ListsAt:
         elements, offsets = self.whole.elements, self.whole.offsets
         flat = elements.decode() if isinstance(elements, Words) else elements
         return objects([flat[offsets[row] : offsets[row + 1]].tolist() for row in self.rows])
+
+
+def encoded(values: NDArray[np.object_]) -> Words | ListsAt:
+    """Plain strings or lists [n]; when there are none, of no words."""
+    return ListsAt.of(values) if len(values) and isinstance(values[0], list) else Words.of(values)
 
 
 Column = Words | Lists | NDArray[Any]

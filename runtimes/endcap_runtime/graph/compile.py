@@ -3,30 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from endcap_api.expressions import ExpressionError
-from endcap_api.graph_checks import check_graph, missing_models
+from endcap_api.graph_checks import check_graph, missing_bundles, missing_models, missing_written_views
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.base import milliseconds
-from endcap_api.v1alpha1.steps import Step as StepSpec
 from endcap_runtime.graph.answer import AnswerForm, answer_form
-from endcap_runtime.graph.building import Builder, Built, Surroundings
+from endcap_runtime.graph.building import NOTHING, Builder, Built, Surroundings
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.dag import Node
 from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.fallback import Ladder
 from endcap_runtime.graph.items import Items
-from endcap_runtime.graph.metrics import GraphMetrics
-from endcap_runtime.graph.query import Step
-from endcap_runtime.graph.reads import Forming
+from endcap_runtime.graph.lookups import keys_of, lookups_of
+from endcap_runtime.graph.nodes import nodes_of
+from endcap_runtime.graph.records import RecordForm, record_form
 from endcap_runtime.graph.request import RequestSchema
-from endcap_runtime.graph.steps.merge import MERGE, MergeStep
 from endcap_runtime.graph.steps.select import SelectStep
-from endcap_runtime.graph.wrappers import deadline, fail_open, needing, timed
-
-BESIDE = ("model", "recall")
+from endcap_runtime.graph.written import written_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +36,11 @@ class Pipeline:
     revision: str
     catalogue: Catalogue
     request: RequestSchema
-    nodes: Sequence[Node]
+    nodes: tuple[Node, ...]
     select: SelectStep
     ladder: Ladder
     answer: AnswerForm
+    records: RecordForm
     deadline: float
 
 
@@ -59,69 +56,46 @@ def compile_graph(config: GraphConfig, around: Surroundings) -> Pipeline:
 
 
 def _problems(config: GraphConfig) -> Iterator[str]:
+    bundles, views = config.bundles or {}, config.views or {}
     for name in missing_models(config.spec, config.models):
         yield f"spec: there is no ModelDeployment {name}: create it, or name another"
-    for problem in check_graph(config.spec, config.models):
+    for name in missing_bundles(config.spec, bundles):
+        yield f"spec: there is no FeatureBundle {name}: create it, or name another"
+    for name in missing_written_views(config.spec, views):
+        yield f"spec: there is no FeatureView {name}: create it, or name another"
+    for problem in check_graph(config.spec, config.models, bundles, views):
         yield str(problem)
 
 
 def _pipeline(config: GraphConfig, around: Surroundings) -> Pipeline:
+    spec = config.spec
     builder = Builder(config, around)
     items = Items.of(around.catalogue)
-    filters = builder.filters()
-    empty = any(rung.empty for rung in config.spec.fallback or ())
-    ladder = Ladder(tuple(builder.rungs()), tuple(filters.values()), empty)
-    select = builder.select(ladder)
-    built = builder.steps(filters, select)
+    filters, count, keys = builder.filters(), builder.count(), keys_of(config)
+    built = builder.steps(filters, NOTHING.union(*(each.reads for each in keys.values())))
+    written = written_of(config)
+    reads = {
+        **{each.spec.name: each.reads for each in built},
+        **{name: each.reads for name, each in keys.items()},
+        spec.steps[-1].name: count.reads,
+    }
+    kept = {f"{number}: {each.view}": each.reads for number, each in enumerate(written)}
+    lookups = lookups_of(config, keys, reads | kept, around)
+    rules = NOTHING.union(*(step.rule.reads for step in filters.values()))
+    empty = any(rung.empty for rung in spec.fallback or ())
+    ladder = Ladder(
+        tuple(builder.rungs()), tuple(filters.values()), lookups.of_rules(spec.steps, rules), empty
+    )
+    select = builder.select(count, ladder)
     return Pipeline(
         config=config,
         revision=config.revision,
         catalogue=around.catalogue,
-        request=RequestSchema(config.spec.api.request, around.catalogue, items),
-        nodes=tuple(_nodes(config, built, around.metrics)),
+        request=RequestSchema(spec.api.request, around.catalogue, items),
+        nodes=nodes_of(config, [*built, Built(spec.steps[-1], select, count.reads)], lookups, around.metrics),
         select=select,
         ladder=ladder,
-        answer=answer_form(config, around.metrics, items),
-        deadline=milliseconds(config.spec.deadline) / 1000,
+        answer=answer_form(config, around.metrics, items, lookups.by_name),
+        records=record_form(config, written, lookups.by_name, items, around.metrics),
+        deadline=milliseconds(spec.deadline) / 1000,
     )
-
-
-def _nodes(config: GraphConfig, built: Sequence[Built], metrics: GraphMetrics) -> Iterator[Node]:
-    """Steps beside each other first, then the merge of what was recalled, then the candidates' steps.
-
-    One that is alone runs in line, since a task of its own would only cost.
-    """
-    forming = Forming.of(config.spec.steps)
-    asking = [each for each in built if each.spec.kind in BESIDE]
-    *before, last = [each for each in built if each.spec.kind not in BESIDE]
-    beside = len(asking) > 1
-    recalls, models = tuple(forming.recalls.values()), tuple(forming.models.values())
-
-    def node(each: Built, needs: tuple[str, ...], *, aside: bool = False) -> Node:
-        step = _wrapped(config, each, metrics)
-        return Node(step, needs if beside else (), aside and beside, _must_hold(each.spec))
-
-    for each in asking:
-        yield node(each, forming.models_read(each.reads), aside=True)
-    merge = timed(MergeStep(recalls), metrics.of_step(config.name, MERGE))
-    yield Node(merge, recalls if beside else (), beside=False)
-    for each in before:
-        yield node(each, forming.models_read(each.reads))
-    # The answer shows what the model steps said, so it waits for all of them.
-    yield node(last, models)
-
-
-def _wrapped(config: GraphConfig, built: Built, metrics: GraphMetrics) -> Step:
-    spec, step = built.spec, built.step
-    recalls = Forming.of(config.spec.steps).recalls_read(built.reads)
-    if recalls and not spec.rank:  # an order goes on with what the other sources know, a rule does not
-        step = needing(step, recalls)
-    if spec.timeout:
-        step = deadline(step, milliseconds(spec.timeout) / 1000)
-    step = timed(step, metrics.of_step(config.name, spec.name))
-    return step if _must_hold(spec) else fail_open(step)
-
-
-def _must_hold(spec: StepSpec) -> bool:
-    """A select without a count has no answer: to go on without it would be to answer with everything."""
-    return spec.select is not None or spec.failure == "fail"

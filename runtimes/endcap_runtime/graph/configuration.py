@@ -32,6 +32,12 @@ class Load(Protocol):
     def __call__(self, text: bytes) -> Served: ...
 
 
+class Agree(Protocol):
+    """Returns once a revision can be served; `first` says that nothing is yet. Raises Refused."""
+
+    async def __call__(self, served: Served, *, first: bool) -> None: ...
+
+
 @dataclass(slots=True)
 class _Retry:
     """When a refusal that may pass is tried again; pauses double."""
@@ -50,10 +56,16 @@ class _Retry:
 class Configuration:
     """Keeps `serving` at the revision that `directory` holds; `poll` is in seconds."""
 
-    def __init__(
-        self, directory: Path, load: Load, serving: Serving, lifecycle: Lifecycle, poll: float = 0.2
+    def __init__(  # noqa: PLR0913, PLR0917 (what it follows, how it takes it, and whom it tells)
+        self,
+        directory: Path,
+        load: Load,
+        agree: Agree,
+        serving: Serving,
+        lifecycle: Lifecycle,
+        poll: float = 0.2,
     ) -> None:
-        self._directory, self._load = directory, load
+        self._directory, self._load, self._agree = directory, load, agree
         self._serving, self._lifecycle, self._poll = serving, lifecycle, poll
         self._retry = _Retry()
 
@@ -102,7 +114,9 @@ class Configuration:
 
     async def _loaded(self, name: str) -> Served:
         text = await asyncio.to_thread((self._directory / name).read_bytes)
-        return await asyncio.to_thread(self._load, text)
+        served = await asyncio.to_thread(self._load, text)
+        await self._agree(served, first=self._serving.served is None)
+        return served
 
     def _accept(self, served: Served) -> None:
         first = self._serving.served is None

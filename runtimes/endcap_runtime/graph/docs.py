@@ -48,6 +48,7 @@ _HEADERS = (
 _FAILURES = {
     "skip": "goes on without it",
     "keepOrder": "keeps the order so far",
+    "defaults": "takes the defaults of its features",
     "fail": "goes to the fallback",
 }
 

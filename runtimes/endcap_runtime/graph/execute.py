@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+from endcap_runtime.graph.candidates import NOBODY
 from endcap_runtime.graph.compile import Pipeline
 from endcap_runtime.graph.dag import run
 from endcap_runtime.graph.failures import StepFailed
-from endcap_runtime.graph.fallback import NOBODY
 from endcap_runtime.graph.query import Query
 
 

@@ -10,8 +10,11 @@ import numpy as np
 
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.steps import Step
+from endcap_api.wiring import forms
+from endcap_runtime.graph.explain_features import features_used
 from endcap_runtime.graph.fallback import FALLBACK
 from endcap_runtime.graph.query import Note, Query
+from endcap_runtime.graph.steps.lookup import Lookup
 from endcap_runtime.graph.steps.merge import MERGE
 
 # Products that are named for each rule; the counts are always whole.
@@ -21,7 +24,7 @@ _NAMED = 20
 def rules(config: GraphConfig) -> dict[str, str]:
     """What each step does in the words of the resource, by its name, in the order in which they take effect."""
     steps = config.spec.steps
-    beside = {step.name: _rule(step) for step in steps if step.kind in ("model", "recall")}
+    beside = {step.name: _rule(step) for step in steps if forms(step)}
     rest = {step.name: _rule(step) for step in steps if step.name not in beside}
     return {
         **beside,
@@ -40,6 +43,11 @@ def _rule(step: Step) -> str:
         return f"at most {step.recall.top} from {step.recall.model}"
     if step.rank:
         return f"by {step.rank.by or step.rank.model}"
+    if step.features:
+        of = step.features.entity or ", ".join(
+            f"{key}: {each}" for key, each in (step.features.keys or {}).items()
+        )
+        return f"look up {step.features.bundle} of {of}"
     return f"first {step.select.count}" if step.select else f"ask {step.model_name}"
 
 
@@ -52,15 +60,19 @@ def _ladder(config: GraphConfig) -> str:
     return f"first of {', '.join(names)}"
 
 
-def explanation(query: Query, rule_of: Mapping[str, str]) -> list[dict[str, Any]]:
+def explanation(
+    query: Query, rule_of: Mapping[str, str], lookups: Mapping[str, Lookup]
+) -> list[dict[str, Any]]:
     """A line for each step that ran."""
-    notes = query.notes
-    return [
-        {"step": name, **_line(query, notes[name], rule)} for name, rule in rule_of.items() if name in notes
-    ]
+    lines = []
+    for name, rule in rule_of.items():
+        if (note := query.notes.get(name)) is not None:
+            used = features_used(lookups[name], query, _NAMED) if name in lookups else None
+            lines.append({"step": name, **_line(query, note, rule, used)})
+    return lines
 
 
-def _line(query: Query, note: Note, rule: str) -> dict[str, Any]:
+def _line(query: Query, note: Note, rule: str, used: list[dict[str, Any]] | None) -> dict[str, Any]:
     line = {
         "rule": rule,
         "candidates_in": note.candidates_in,
@@ -69,6 +81,7 @@ def _line(query: Query, note: Note, rule: str) -> dict[str, Any]:
         "backfilled": note.backfilled,
         "removed": _removed(note),
         "removed_products": _names(query, note.removed),
+        "features": used,
         "model": note.model,
         "failure": note.failure,
         "ms": round(note.ms, 3),

@@ -7,7 +7,7 @@ from typing import Literal
 
 from endcap_runtime.graph.upstream.failures import Kind as UpstreamKind
 
-Kind = UpstreamKind | Literal["expression", "unavailable", "empty"]
+Kind = UpstreamKind | Literal["expression", "unavailable", "empty", "stale"]
 
 
 class InvalidSpec(Exception):

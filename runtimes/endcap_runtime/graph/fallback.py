@@ -9,22 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap_runtime.graph.candidates import Candidates, Recalled
+from endcap_runtime.graph.candidates import NOBODY, Candidates, Recalled
 from endcap_runtime.graph.failures import NoAnswer, StepFailed
 from endcap_runtime.graph.query import Note, Query
+from endcap_runtime.graph.steps.features import FeaturesStep
 from endcap_runtime.graph.steps.filter import FilterStep
 from endcap_runtime.graph.steps.merge import MERGE
 from endcap_runtime.graph.steps.recall import Source
 
 FALLBACK = "fallback"
 EMPTY = "empty"
-NOBODY = Candidates.merge([])
 _BATCH = 1000
 
 
@@ -88,10 +89,14 @@ class CatalogueRung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """The rungs in order and the filters that hold on each; `empty` says whether an empty list is the last."""
+    """The rungs in order and the filters that hold on each; `empty` says whether an empty list is the last.
+
+    features: what looks up the features that the filters read, of the request and of what comes from the rungs.
+    """
 
     rungs: Sequence[Rung]
     filters: Sequence[FilterStep]
+    features: Sequence[FeaturesStep]
     empty: bool
 
     async def answer(self, query: Query, wanted: Callable[[Query], int]) -> Query:
@@ -129,7 +134,7 @@ class Ladder:
         note, start = _note(query), monotonic()
         try:
             batches = await rung.batches(query)
-            extended = self._taken(before, batches, query, wanted)
+            extended = await self._taken(before, batches, query, wanted)
         finally:
             note.ms += (monotonic() - start) * 1000
         if added := len(extended) - len(before):
@@ -137,15 +142,18 @@ class Ladder:
             note.model = f"{note.model}+{batches.model}" if note.model else batches.model
         return extended
 
-    def _taken(self, before: Candidates, batches: Batches, query: Query, wanted: int) -> Candidates:
-        for batch in batches.each:
-            before = before.followed_by(self.passing(query, batch))
+    async def _taken(self, before: Candidates, batches: Batches, query: Query, wanted: int) -> Candidates:
+        # What has to be looked up is not the whole catalogue: the first batch has to do.
+        for batch in islice(batches.each, 1 if self.features else None):
+            before = before.followed_by(await self.passing(query, batch))
             if len(before) >= wanted:
                 break
         return first(before, wanted)
 
-    def passing(self, query: Query, candidates: Candidates) -> Candidates:
+    async def passing(self, query: Query, candidates: Candidates) -> Candidates:
         """What the filters let through. Raises StepFailed when one of them cannot say."""
+        for features in self.features:
+            candidates = await features.complete(query, candidates)
         for step in self.filters:
             candidates = step.passing(query, candidates)
         return candidates

@@ -19,6 +19,7 @@ from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.metrics import GraphMetrics, RequestMetrics
 from endcap_runtime.graph.pages import pages
 from endcap_runtime.graph.serving import Rejected, Served
+from endcap_runtime.graph.sidecar import Sidecar
 from endcap_runtime.graph.upstream import Models
 
 
@@ -39,8 +40,8 @@ class _Kept(NamedTuple):
 class Loader:
     """Makes revisions ready to serve. Blocks, and may run in several threads at once."""
 
-    def __init__(self, policy: Policy, models: Models, metrics: GraphMetrics) -> None:
-        self._policy, self._models, self._metrics = policy, models, metrics
+    def __init__(self, policy: Policy, models: Models, metrics: GraphMetrics, sidecar: Sidecar) -> None:
+        self._policy, self._models, self._metrics, self._sidecar = policy, models, metrics, sidecar
         self._kept: _Kept | None = None
 
     def load(self, text: bytes) -> Served:
@@ -49,8 +50,8 @@ class Loader:
         try:
             config = GraphConfig.model_validate_json(text)
             revision = config.revision
-            around = Surroundings(self._catalogue(config.spec.catalogue), self._models, self._metrics)
-            return self._served(config, around)
+            catalogue = self._catalogue(config.spec.catalogue)
+            return self._served(config, Surroundings(catalogue, self._models, self._metrics, self._sidecar))
         except ValidationError as error:
             raise Refused(Rejected(None, "InvalidSpec", _sentence(error)), passing=False) from error
         except InvalidSpec as error:

@@ -31,6 +31,10 @@ class GraphMetrics:
         self.step_failures = counter("step_failures", "Failures of a step by kind.", "step", "kind")
         self.unknown_items = counter("unknown_items", "Items that the catalogue does not know.", "step")
         self.upstream_calls = counter("upstream_calls", "Calls to a model by outcome.", "model", "outcome")
+        self.lookups = counter("graph_lookups", "Calls to the feature sidecar by outcome.", "outcome")
+        self.records_dropped = counter(
+            "graph_records_dropped", "Records that the feature sidecar did not get."
+        )
 
     def of_step(self, graph: str, step: str) -> StepMetrics:
         kinds = [kind for group in get_args(Kind) for kind in (get_args(group) or (group,))]
@@ -42,6 +46,9 @@ class GraphMetrics:
 
     def of_calls(self, graph: str, model: str) -> dict[str, Counter]:
         return {outcome: self.upstream_calls.labels(graph, model, outcome) for outcome in OUTCOMES}
+
+    def of_lookups(self, graph: str) -> dict[str, Counter]:
+        return {outcome: self.lookups.labels(graph, outcome) for outcome in OUTCOMES}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.values import RequestField
-from endcap_runtime.graph.answer_schema import EXPLANATION, PROBLEM, answer_schema
+from endcap_runtime.graph.answer_schema import EXPLANATION, FEATURE_USED, PROBLEM, answer_schema
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.request import MAX_ITEMS
 from endcap_runtime.graph.values import SCHEMAS, Json
@@ -41,6 +41,7 @@ def openapi(config: GraphConfig, catalogue: Catalogue) -> Json:
                 "Request": request_schema(config),
                 "Answer": answer_schema(config),
                 "Explanation": EXPLANATION,
+                "FeatureUsed": FEATURE_USED,
                 "Problem": PROBLEM,
             }
         },

@@ -15,6 +15,7 @@ from endcap_runtime.graph.candidates import Candidates, Recalled
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.expressions import Scope
 from endcap_runtime.graph.failures import Kind
+from endcap_runtime.graph.looked_up import LookedUp
 from endcap_runtime.graph.upstream import Call
 
 
@@ -40,8 +41,9 @@ class Note:
 
 @dataclass(slots=True)
 class Query:
-    """values: request fields and outputs of model steps by dotted name (products by display name).
+    """values: request fields, and outputs of model and features steps by dotted name (products by display name).
     keys: the product fields among them as the keys that models know.
+    looked_up: what features steps found, by step; one that was asked again for candidates of the fallback has more.
     candidates: what is left, best first. whole: what there was before the first limit, for back-fill.
     """
 
@@ -52,6 +54,7 @@ class Query:
     explain: bool = False
     recalled: dict[str, Recalled] = field(default_factory=dict)
     notes: dict[str, Note] = field(default_factory=dict)
+    looked_up: dict[str, list[LookedUp]] = field(default_factory=dict)
     candidates: Candidates | None = None
     whole: Candidates | None = None
 
@@ -78,6 +81,7 @@ class Query:
             self.explain,
             self.recalled,
             self.notes,
+            self.looked_up,
             candidates,
             self.whole,
         )

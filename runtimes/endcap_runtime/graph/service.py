@@ -15,9 +15,11 @@ from endcap_runtime.artefacts import Policy
 from endcap_runtime.asgi import App, Receive, Scope, Send
 from endcap_runtime.graph.app import GraphApp
 from endcap_runtime.graph.configuration import Configuration
+from endcap_runtime.graph.handshake import Handshake
 from endcap_runtime.graph.loading import Loader
 from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.serving import Serving
+from endcap_runtime.graph.sidecar import SOCKET, Records, Sidecar
 from endcap_runtime.graph.upstream import Models
 from endcap_runtime.observability.metrics import registry
 from endcap_runtime.server import Lifecycle
@@ -35,10 +37,12 @@ def build(environ: Mapping[str, str]) -> Built:
     """Reads the environment of docs/contracts.md; nothing is loaded before the app starts."""
     lifecycle, serving, counted = Lifecycle(), Serving(), registry()
     metrics, models = GraphMetrics(counted), Models()
-    loader = Loader(_policy(environ), models, metrics)
+    sidecar = Sidecar(environ.get("ENDCAP_FEATURES_SOCKET", SOCKET))
+    records = Records(sidecar)
+    loader = Loader(_policy(environ), models, metrics, sidecar)
     directory = Path(environ.get("ENDCAP_GRAPH_DIR", "/etc/endcap/graph"))
-    configuration = Configuration(directory, loader.load, serving, lifecycle)
-    engine = GraphApp(serving, metrics, counted, lifecycle)
+    configuration = Configuration(directory, loader.load, Handshake(sidecar), serving, lifecycle)
+    engine = GraphApp(serving, metrics, counted, lifecycle, records)
 
     def front(native: App, _submit: bento.Submit | None) -> App:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +50,7 @@ def build(environ: Mapping[str, str]) -> Built:
             if scope["type"] == "http":
                 await engine(scope, receive, send)
             elif scope["type"] == "lifespan":
-                async with _following(configuration, models):
+                async with _following(configuration, models, sidecar, records):
                     await native(scope, receive, send)
             else:
                 await native(scope, receive, send)
@@ -57,7 +61,9 @@ def build(environ: Mapping[str, str]) -> Built:
 
 
 @asynccontextmanager
-async def _following(configuration: Configuration, models: Models) -> AsyncIterator[None]:
+async def _following(
+    configuration: Configuration, models: Models, sidecar: Sidecar, records: Records
+) -> AsyncIterator[None]:
     following = asyncio.create_task(configuration.follow())
     try:
         yield
@@ -65,6 +71,8 @@ async def _following(configuration: Configuration, models: Models) -> AsyncItera
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
+        await records.aclose()
+        await sidecar.aclose()
         await models.aclose()
 
 

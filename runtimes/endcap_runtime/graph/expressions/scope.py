@@ -11,7 +11,7 @@ import numpy as np
 
 from endcap_runtime.graph.candidates import Candidates
 from endcap_runtime.graph.catalogue import Catalogue
-from endcap_runtime.graph.columns import Taken, Words, constant, taken
+from endcap_runtime.graph.columns import Taken, constant, encoded, taken
 
 CANDIDATE = "candidate."
 # The scalar types of CEL that have a form over columns, and what a candidate has where its source knows nothing.
@@ -74,7 +74,7 @@ class Scope:
             return constant(zero)
         if values.dtype == np.int32:
             return catalogue.products(values)
-        return Words.of(values) if values.dtype == object else values
+        return encoded(values) if values.dtype == object else values
 
     def with_candidates(self) -> tuple[Catalogue, Candidates]:
         if self.catalogue is None or self.candidates is None:

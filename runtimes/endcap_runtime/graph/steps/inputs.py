@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,8 +12,11 @@ import numpy as np
 
 from endcap_api.expressions import Environment
 from endcap_api.runtime_config import ModelContract
+from endcap_api.v1alpha1.featureview import EntityKey
+from endcap_api.v1alpha1.inferencegraph import WriteBack
+from endcap_api.v1alpha1.steps import FeaturesStep
 from endcap_api.v1alpha1.values import Column
-from endcap_api.wiring import input_sources
+from endcap_api.wiring import input_sources, key_sources
 from endcap_runtime.graph.expressions import Expression, Scope
 from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.query import Query
@@ -59,6 +62,25 @@ def compile_inputs(contract: ModelContract, written: Mapping[str, str] | None, k
         expression = compiled(source, known)
         reads |= expression.reads
         feeds.append((column.name, _feed(column, source, expression)))
+    return Inputs(tuple(feeds), frozenset(reads))
+
+
+def compile_keys(
+    asked: FeaturesStep | WriteBack, keys: Sequence[EntityKey], known: Environment, products: Collection[str]
+) -> Inputs:
+    """What feeds each key of an entity; `products` are the request fields that are known by the keys of the catalogue.
+
+    Raises ExpressionError.
+    """
+    feeds: list[tuple[str, Feed]] = []
+    reads: set[str] = set()
+    sources = key_sources(asked, keys)
+    for key in keys:
+        source = sources[key.name]
+        expression = compiled(source, known)
+        reads |= expression.reads
+        kind = "product" if source.strip() in products else key.type
+        feeds.append((key.name, _feed(Column(name=key.name, type=kind), source, expression)))
     return Inputs(tuple(feeds), frozenset(reads))
 
 

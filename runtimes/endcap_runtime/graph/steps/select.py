@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from endcap_runtime.graph.candidates import Candidates
+from endcap_runtime.graph.candidates import NOBODY, Candidates
 from endcap_runtime.graph.expressions import Expression, Scope
 from endcap_runtime.graph.failures import StepFailed
-from endcap_runtime.graph.fallback import NOBODY, Ladder, first
+from endcap_runtime.graph.fallback import Ladder, first
 from endcap_runtime.graph.query import Query
 from endcap_runtime.graph.steps.expression import Reading
 
@@ -49,15 +49,15 @@ class SelectStep:
 
     async def _filled(self, query: Query, chosen: Candidates, wanted: int) -> Candidates:
         if query.whole:
-            chosen = self._put_back(query, chosen, query.whole)
+            chosen = await self._put_back(query, chosen, query.whole)
         if len(chosen) < wanted:
             chosen = await self.ladder.fill(query, chosen, wanted)
         return first(chosen, wanted)
 
-    def _put_back(self, query: Query, chosen: Candidates, whole: Candidates) -> Candidates:
+    async def _put_back(self, query: Query, chosen: Candidates, whole: Candidates) -> Candidates:
         """What limits removed, in order; filters that come after a limit have not seen it yet."""
         try:
-            return chosen.followed_by(self.ladder.passing(query, whole))
+            return chosen.followed_by(await self.ladder.passing(query, whole))
         except StepFailed as failed:
             query.notes[self.name].failure = f"no back-fill: {failed}"
             return chosen

@@ -11,10 +11,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from endcap_runtime.graph.upstream.connection import Connection, Lost
 from endcap_runtime.graph.upstream.failures import UpstreamFailed
+
+Factory = Callable[[], Connection]
 
 
 class Origin(NamedTuple):
@@ -23,11 +26,27 @@ class Origin(NamedTuple):
     host: str
     port: int
 
+    async def dial(self, factory: Factory) -> Connection:
+        """Raises OSError."""
+        _, connection = await asyncio.get_running_loop().create_connection(factory, self.host, self.port)
+        return connection
+
+
+class Socket(NamedTuple):
+    """Where a process of the same pod listens."""
+
+    path: str
+
+    async def dial(self, factory: Factory) -> Connection:
+        """Raises OSError."""
+        _, connection = await asyncio.get_running_loop().create_unix_connection(factory, self.path)
+        return connection
+
 
 class Pool:
     """Connections to an origin; `limit` is the largest response in bytes, `max_age` in seconds."""
 
-    def __init__(self, origin: Origin, limit: int, max_age: float) -> None:
+    def __init__(self, origin: Origin | Socket, limit: int, max_age: float) -> None:
         self._origin = origin
         self._limit = limit
         self._max_age = max_age
@@ -52,11 +71,8 @@ class Pool:
         """A new connection. Raises OSError, or Lost when it was closed at once, or UpstreamFailed after `close`."""
         if self._closed:
             raise UpstreamFailed("refused", "is asked no more: the graph is shutting down")
-        loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_connection(
-                lambda: Connection(self._limit, self._forget), self._origin.host, self._origin.port
-            )
+            connection = await self._origin.dial(lambda: Connection(self._limit, self._forget))
         except OSError:
             self.refusals += 1
             raise
@@ -64,7 +80,7 @@ class Pool:
             raise Lost(stale=False)
         # Between half the age and all of it, lest a fleet that was dialled together is dialled anew together.
         age = self._max_age * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
-        self._open[connection] = loop.call_later(age, self._retire, connection)
+        self._open[connection] = asyncio.get_running_loop().call_later(age, self._retire, connection)
         return connection
 
     def put_back(self, connection: Connection) -> None:
