@@ -8,6 +8,7 @@ from typing import Any
 
 from builders import graph, intent, ranker, recaller
 
+from endcap_operator.keys import Key, key_of
 from endcap_operator.manifests.model import CONFIG
 from endcap_operator.plan.children import deployment_of
 from endcap_operator.plan.configuration import kept
@@ -18,7 +19,10 @@ from endcap_operator.plan.rollout import template_of
 from endcap_operator.platform import Platform
 
 PLATFORM = Platform(
-    images={name: f"endcap/runtime-{name}:dev" for name in ("python", "sklearn", "lightgbm", "graph")},
+    images={
+        **{name: f"endcap/runtime-{name}:dev" for name in ("python", "sklearn", "lightgbm", "graph")},
+        "redis": "endcap/redis:dev",
+    },
     s3_endpoint="http://s3.endcap-store.svc:7070",
     allowed_hosts=("s3.endcap-store.svc:7070",),
 )
@@ -44,23 +48,28 @@ def graph_resource(**spec: Any) -> dict[str, Any]:
     return stored(graph(**spec))
 
 
-def models(*, ready: bool = True) -> dict[str, Referenced]:
+def known(*manifests: dict[str, Any], ready: bool = True) -> dict[Key, Referenced]:
+    """Resources that exist in the namespace of the one that is planned."""
+    resources = [resource_of(stored(manifest)) for manifest in manifests]
+    return {r.key: Referenced(r.spec, ready) for r in resources if r.spec}
+
+
+def models(*, ready: bool = True) -> dict[Key, Referenced]:
     """The three models that the graph calls."""
-    resources = [resource_of(stored(made())) for made in (ranker, recaller, intent)]
-    return {r.identity.name: Referenced(r.spec, ready) for r in resources}
+    return known(ranker(), recaller(), intent(), ready=ready)
 
 
-def deployed(plan: Plan) -> dict[str, Any]:
-    """The children that a plan makes, by kind, with the UIDs that an API server gives."""
+def deployed(plan: Plan) -> dict[Key, Any]:
+    """The children that a plan makes, with the UIDs that an API server gives."""
     return {
-        m["kind"]: {**m, "metadata": {**m["metadata"], "uid": f"{m['kind']}-uid", "resourceVersion": "12"}}
+        key_of(m): {**m, "metadata": {**m["metadata"], "uid": f"{m['kind']}-uid", "resourceVersion": "12"}}
         for m in plan.manifests
     }
 
 
-def planned_children(manifest: dict[str, Any], known: dict[str, Referenced]) -> dict[str, dict[str, Any]]:
+def planned_children(manifest: dict[str, Any], others: dict[Key, Referenced]) -> dict[str, dict[str, Any]]:
     """The manifests of a resource by kind."""
-    plan = plan_for(resource_of(manifest), Observed(models=known), PLATFORM)
+    plan = plan_for(resource_of(manifest), Observed(resources=others), PLATFORM)
     return {m["kind"]: m for m in plan.manifests}
 
 
@@ -99,16 +108,16 @@ def failing(manifest: dict[str, Any], reason: str = "DigestMismatch") -> Pod:
 def settled_graph(manifest: dict[str, Any] | None = None, replicas: int = 2) -> Observed:
     """Every replica confirms what is wanted."""
     manifest = manifest or graph_resource()
-    plan = plan_for(resource_of(manifest), Observed(models=models()), PLATFORM)
+    plan = plan_for(resource_of(manifest), Observed(resources=models()), PLATFORM)
     revision = revision_of(plan)
     pods = tuple(pod(plan, number, serving=Serving(revision)) for number in range(replicas))
-    return Observed(children=deployed(plan), pods=pods, models=models())
+    return Observed(children=deployed(plan), pods=pods, resources=models())
 
 
 def revision_of(plan: Plan) -> str:
-    config = kept(deployed(plan)["ConfigMap"]["data"])
+    config = kept(next(m for m in plan.manifests if m["kind"] == "ConfigMap")["data"])
     assert config is not None
-    return config.revision
+    return config.graph.revision
 
 
 def serving(manifest: dict[str, Any], before: Observed, rejected: str | None = None) -> Observed:

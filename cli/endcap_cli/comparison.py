@@ -13,14 +13,13 @@ from typing import Any
 
 import yaml
 
-from endcap_api.v1alpha1.kinds import parse
-from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_api.v1alpha1.kinds import KINDS, parse
 from endcap_cli.cluster import NOT_FOUND, Cluster, Refused
 from endcap_cli.planning import NO_UID, Images, as_resource, referenced, waiting
 from endcap_cli.workspace import Read, Workspace
-from endcap_operator.keys import controller_of, key_of
-from endcap_operator.plan.children import CHILD_KINDS
-from endcap_operator.plan.entry import models_of, plan_for
+from endcap_operator.keys import Key, controller_of, key_of
+from endcap_operator.plan.children import possible_children, wanted_children
+from endcap_operator.plan.entry import plan_for
 from endcap_operator.plan.facts import Observed, Plan, Referenced, Resource
 from endcap_operator.platform import Platform
 from endcap_operator.settings import Settings, SettingsError
@@ -102,46 +101,51 @@ def _children_changes(
     resource = as_resource(read, metadata.get("uid", NO_UID), metadata.get("generation", 1))
     observed = _observed(resource, workspace, cluster)
     plan = plan_for(resource, observed, platform)
-    if not plan.manifests:
+    if notes := waiting(plan):
         name = f"{read.manifest.resource} in {read.manifest.namespace}"
-        yield Change("!" if observed.taken else "?", name, (waiting(plan),))
+        yield Change("!" if observed.taken else "?", name, notes)
     yield from _planned_changes(plan, observed, cluster)
 
 
 def _planned_changes(plan: Plan, observed: Observed, cluster: Cluster) -> Iterator[Change]:
     for manifest in plan.manifests:
-        yield _child_change(manifest, observed.children.get(manifest["kind"]), cluster)
+        yield _child_change(manifest, observed.children.get(key_of(manifest)), cluster)
     for child in plan.prune:
         yield Change("-", _name(child))
+    if plan.secret:
+        yield Change("?", _name(plan.secret), ("made once, with a password of its own, unless it is there",))
 
 
 def _observed(resource: Resource, workspace: Workspace, cluster: Cluster) -> Observed:
     identity = resource.identity
-    found = [cluster.get(kind, identity.namespace, identity.child) for kind in CHILD_KINDS[identity.kind]]
-    children = list(_named(found, identity.kind))
-    own = {child["kind"]: child for child in children if controller_of(child).get("uid") == identity.uid}
+    children = {key: child for key in possible_children(identity) if (child := _live(key, cluster))}
+    own = {key: child for key, child in children.items() if controller_of(child).get("uid") == identity.uid}
     return Observed(
         children=own,
-        taken=tuple(key_of(child) for child in children if child["kind"] not in own),
-        models={**_live_models(resource, cluster), **referenced(workspace, resource)},
+        taken=tuple(key for key in wanted_children(identity, resource.spec) if key in children.keys() - own),
+        resources={
+            **dict(_others(identity.namespace, cluster)),
+            **referenced(workspace, identity.namespace),
+        },
     )
 
 
-def _named(found: Sequence[dict[str, Any] | None], kind: str) -> Iterator[dict[str, Any]]:
-    """With their kinds, which the API server leaves out of some answers."""
-    for child_kind, child in zip(CHILD_KINDS[kind], found, strict=True):
-        if child is not None:
-            yield {**child, "kind": child_kind}
+def _live(key: Key, cluster: Cluster) -> dict[str, Any] | None:
+    """With its kind, which the API server leaves out of some answers."""
+    found = cluster.get(*key)
+    return {**found, "kind": key.kind} if found else None
 
 
-def _live_models(resource: Resource, cluster: Cluster) -> dict[str, Referenced]:
-    models = {}
-    for name in models_of(resource):
-        live = cluster.get("ModelDeployment", resource.identity.namespace, name)
-        spec = parse({"kind": "ModelDeployment", "spec": live["spec"]}) if live else None
-        if isinstance(spec, ModelDeploymentSpec):
-            models[name] = Referenced(spec, ready=True)
-    return models
+def _others(namespace: str, cluster: Cluster) -> Iterator[tuple[Key, Referenced]]:
+    """Every resource of ours in the namespace: planning takes what it needs."""
+    for kind in KINDS:
+        for live in cluster.all_of(kind, namespace):
+            spec = parse({"kind": kind, "spec": live["spec"]})
+            version = live.get("status", {}).get("version")
+            yield (
+                Key(kind, namespace, live["metadata"]["name"]),
+                Referenced(spec, ready=True, version=version),
+            )
 
 
 def _child_change(manifest: dict[str, Any], live: Mapping[str, Any] | None, cluster: Cluster) -> Change:

@@ -10,12 +10,13 @@ from typing import Any
 
 from endcap_cli.terminal import CommandError
 from endcap_cli.workspace import Read, Workspace
-from endcap_operator.plan.entry import models_of, plan_for, resource_of
+from endcap_operator.keys import Key
+from endcap_operator.plan.entry import plan_for, resource_of
 from endcap_operator.plan.facts import Observed, Plan, Referenced, Resource
 from endcap_operator.platform import Platform
 
 NO_UID = "00000000-0000-0000-0000-000000000000"
-KINDS_OF_IMAGE = ("python", "sklearn", "lightgbm", "graph")
+KINDS_OF_IMAGE = ("python", "sklearn", "lightgbm", "graph", "redis")
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ class Planned:
 def planned_without_cluster(workspace: Workspace, images: Images) -> Iterator[Planned]:
     for read in workspace.reads:
         resource = as_resource(read)
-        plan = plan_for(resource, Observed(models=referenced(workspace, resource)), images.platform())
-        notes = () if plan.manifests else (waiting(plan),)
-        yield Planned(read.manifest.resource, plan.manifests, notes)
+        observed = Observed(resources=referenced(workspace, read.name.namespace))
+        plan = plan_for(resource, observed, images.platform())
+        yield Planned(read.manifest.resource, plan.manifests, waiting(plan))
 
 
 def as_resource(read: Read, uid: str = NO_UID, generation: int = 1) -> Resource:
@@ -63,15 +64,19 @@ def as_resource(read: Read, uid: str = NO_UID, generation: int = 1) -> Resource:
     return resource_of({**read.manifest.data, "metadata": {**metadata, "uid": uid, "generation": generation}})
 
 
-def referenced(workspace: Workspace, resource: Resource) -> dict[str, Referenced]:
-    """The models that a graph calls, of those in the files."""
-    namespace = resource.identity.namespace
-    specs = {name.name: spec for name, spec in workspace.models.items() if name.namespace == namespace}
-    return {name: Referenced(specs[name], ready=True) for name in models_of(resource) if name in specs}
+def referenced(workspace: Workspace, namespace: str) -> dict[Key, Referenced]:
+    """Every resource of a namespace that is in the files: planning takes what it needs."""
+    return {
+        Key(read.kind, namespace, read.name.name): Referenced(read.spec, ready=True)
+        for read in workspace.reads
+        if read.name.namespace == namespace
+    }
 
 
-def waiting(plan: Plan) -> str:
-    """Why a plan makes nothing."""
+def waiting(plan: Plan) -> tuple[str, ...]:
+    """Why a plan makes nothing; nothing is said of what is never made into anything and is as it should be."""
     conditions = {condition["type"]: condition for condition in plan.status.get("conditions", ())}
-    ready = conditions.get("Ready", {})
-    return f"nothing is made yet: {ready.get('reason', 'NotReady')}: {ready.get('message', '')}"
+    said = conditions.get("Ready") or conditions.get("Valid") or {}
+    if plan.manifests or said.get("status") != "False":
+        return ()
+    return (f"nothing is made yet: {said['reason']}: {said['message']}",)

@@ -16,11 +16,14 @@ import aiohttp
 
 from endcap_operator import handlers, logs
 from endcap_operator.apply import Writer
+from endcap_operator.asking import Pages
 from endcap_operator.cluster import Cluster, ClusterError, UnreachableError, connected
 from endcap_operator.control import Control
 from endcap_operator.events import Recorder
 from endcap_operator.metrics import Metrics, pages
 from endcap_operator.observe import Observer
+from endcap_operator.plan.entry import resource_of
+from endcap_operator.plan.references import named_by
 from endcap_operator.reconcile import Reconciliation
 from endcap_operator.settings import Settings, SettingsError
 from endcap_operator.store import Store
@@ -55,10 +58,10 @@ async def run(settings: Settings) -> None:
 
 
 def _control(settings: Settings, cluster: Cluster, http: aiohttp.ClientSession, metrics: Metrics) -> Control:
-    store = Store()
+    store = Store(lambda manifest: named_by(resource_of(manifest)))
     reconciliation = Reconciliation(
         store=store,
-        observer=Observer(store, cluster, http),
+        observer=Observer(store, cluster, Pages(http)),
         writer=Writer(store, cluster),
         recorder=Recorder(cluster, socket.gethostname()),
         platform=settings.platform,

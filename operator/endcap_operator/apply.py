@@ -8,6 +8,7 @@ written with its UID, so that one that someone else put in its place meanwhile i
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from endcap_operator.plan.facts import Nudge, Observed, Plan
 from endcap_operator.plan.pods import REVISION
 from endcap_operator.store import Store
 
+PASSWORD_BYTES = 24
 SEEDER = "endcap-seed"
 STRICT = {"fieldValidation": "Strict", "force": "true"}
 
@@ -62,7 +64,8 @@ class Writer:
         first = [m for m in plan.manifests if m["kind"] == "ConfigMap"]
         rest = [m for m in plan.manifests if m["kind"] != "ConfigMap"]
         round_ = _Round(self, observed, plan.seed, settled)
-        outcomes = [await round_.child(m) for m in first]
+        outcomes = [await round_.secret(plan.secret)] if plan.secret else []
+        outcomes += [await round_.child(m) for m in first]
         outcomes += await asyncio.gather(*map(round_.child, rest))
         await asyncio.gather(*map(self._prune, plan.prune), *map(self._nudge, plan.nudge))
         return Applied(
@@ -140,7 +143,7 @@ class _Round:
 
     async def child(self, manifest: dict[str, Any]) -> Refusal | Written | None:
         """None when the child is as wanted, or its namespace goes."""
-        live = self.observed.children.get(manifest["kind"])
+        live = self.observed.children.get(key_of(manifest))
         wanted = stamped(manifest)
         if live is not None and covers(live, wanted):
             return None
@@ -149,16 +152,23 @@ class _Round:
         except ClusterError as error:
             if error.stale:
                 self.writer.store.remove(key_of(manifest))
-            if not error.refused:
-                raise
-            if error.ending:
-                return None
-            return Refusal(key_of(manifest), error.message)
+            return _refusal(key_of(manifest), error)
         restored = was_applied(live, wanted) if live is not None else self.settled
         return Written(key_of(manifest), restored)
 
+    async def secret(self, manifest: dict[str, Any]) -> Refusal | Written | None:
+        """Make a Secret with a password of its own; one that is there is never looked at."""
+        text = {**manifest["stringData"], "password": secrets.token_urlsafe(PASSWORD_BYTES)}
+        path = path_of("Secret", manifest["metadata"]["namespace"])
+        try:
+            await self.writer.cluster.request("POST", path, body={**manifest, "stringData": text})
+        except ClusterError as error:
+            return None if error.exists else _refusal(key_of(manifest), error)
+        return Written(key_of(manifest), restored=False)
+
     async def _write(self, wanted: dict[str, Any], live: Manifest | None) -> None:
-        seeds = wanted["kind"] == "Deployment" and self.seed is not None
+        scaled = wanted["kind"] == "Deployment" and "replicas" not in wanted["spec"]
+        seeds = scaled and self.seed is not None
         if live is not None:
             wanted = {**wanted, "metadata": {**wanted["metadata"], "uid": live["metadata"]["uid"]}}
             if seeds:
@@ -177,3 +187,10 @@ class _Round:
         metadata = {name: deployment["metadata"][name] for name in ("name", "namespace")}
         seed = {**{n: deployment[n] for n in ("apiVersion", "kind")}, "metadata": metadata}
         await self.writer.put({**seed, "spec": {"replicas": self.seed}}, manager=SEEDER)
+
+
+def _refusal(key: Key, error: ClusterError) -> Refusal | None:
+    """Raises what is no refusal; None where the namespace goes."""
+    if not error.refused:
+        raise error
+    return None if error.ending else Refusal(key, error.message)

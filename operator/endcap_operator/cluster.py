@@ -33,9 +33,11 @@ PATHS = {
     "Deployment": ("apis/apps/v1", "deployments"),
     "Event": ("apis/events.k8s.io/v1", "events"),
     "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
     "Pod": ("api/v1", "pods"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "ReplicaSet": ("apis/apps/v1", "replicasets"),
+    "Secret": ("api/v1", "secrets"),
     "Service": ("api/v1", "services"),
 }
 
@@ -51,6 +53,10 @@ class ClusterError(Exception):
     @property
     def gone(self) -> bool:
         return self.code == 404  # noqa: PLR2004
+
+    @property
+    def exists(self) -> bool:
+        return self.code == 409  # noqa: PLR2004
 
     @property
     def stale(self) -> bool:

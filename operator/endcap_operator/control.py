@@ -13,6 +13,7 @@ from endcap_operator.cluster import OURS, Cluster, ClusterError, UnreachableErro
 from endcap_operator.keys import Key, Manifest
 from endcap_operator.metrics import Metrics
 from endcap_operator.observe import WATCHED, is_ready, list_all
+from endcap_operator.plan.references import FEATURES, reached
 from endcap_operator.reconcile import Outcome, Reconciliation
 from endcap_operator.store import Store, owner_key
 from endcap_operator.workqueue import Urgency, WorkQueue
@@ -76,32 +77,44 @@ class Control:
             self.queue.done(key)
         else:
             count = self.rechecks[key] = self.rechecks.get(key, 0) + 1
-            self.queue.again(key, min(outcome.recheck * PATIENCE ** min(count, 200), LONGEST_RECHECK))
+            longest = max(LONGEST_RECHECK, outcome.recheck)
+            self.queue.again(key, min(outcome.recheck * PATIENCE ** min(count, 200), longest))
 
     def _tell_callers(self, key: Key, before: Manifest | None) -> None:
         """Our own writes make no news, but what they change may matter to those who name the resource."""
         after = self.store.get(key)
         if before is not None and after is not None and _matters_to_callers(before, after):
-            for caller in self.store.callers(key):
+            for caller in reached([key], self.store.callers):
                 self._changed(caller)
+
+    def _around(self, key: Key) -> set[Key]:
+        """Who names a resource, directly or not, and which features it names: their status says by whom."""
+        if key.kind not in OURS:
+            return set()
+        named = reached([key], self.store.called)
+        return reached([key], self.store.callers) | {other for other in named if other.kind in FEATURES}
 
     def noticed(self, manifest: Manifest, *, deleted: bool = False) -> None:
         """News of an object; our own echo is none."""
         key = Key(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-        before = self.store.get(key)
+        before, around = self.store.get(key), self._around(key)
         news = self.store.remove(key) if deleted else self.store.put(manifest)
         if news:
-            self._enqueue(key, manifest, before, deleted=deleted)
+            self._enqueue(key, manifest, before, around | self._around(key))
 
-    def _enqueue(self, key: Key, manifest: Manifest, before: Manifest | None, *, deleted: bool) -> None:
+    def _enqueue(self, key: Key, manifest: Manifest, before: Manifest | None, around: set[Key]) -> None:
+        """`around` are those who care whether the resource is there and what it asks for."""
         if key.kind not in OURS:
             owner = owner_key(manifest)
             if owner is not None and not (key.kind == "ReplicaSet" and before is not None):
                 self._changed(owner)
             return
         self._changed(key)
-        if deleted or before is None or _matters_to_callers(before, manifest):
-            for caller in self.store.callers(key):
+        if self.store.get(key) is None or before is None or _is_another(before, manifest):
+            for other in around - {key}:
+                self._changed(other)
+        elif _matters_to_callers(before, manifest):
+            for caller in reached([key], self.store.callers):
                 self._changed(caller)
 
     def _changed(self, key: Key) -> None:
@@ -129,11 +142,18 @@ class Control:
             now = self.store.get(key)
             manifest = now or before.get(key)
             if manifest is not None:
-                self._enqueue(key, manifest, before.get(key), deleted=now is None)
+                self._enqueue(key, manifest, before.get(key), self._around(key))
 
 
 def _matters_to_callers(before: Manifest, after: Manifest) -> bool:
-    """A graph cares for a model's contract and readiness, not for each of its pods."""
+    """A graph cares for a model's contract, readiness and version, not for each of its pods."""
+    versions = [manifest.get("status", {}).get("version") for manifest in (before, after)]
+    served = len(set(versions)) > 1 or is_ready(before) != is_ready(after)
+    return _is_another(before, after) or served
+
+
+def _is_another(before: Manifest, after: Manifest) -> bool:
+    """Whether what is asked for changed, or that it is asked for."""
     generations = [manifest["metadata"].get("generation") for manifest in (before, after)]
     deleting = [bool(manifest["metadata"].get("deletionTimestamp")) for manifest in (before, after)]
-    return len(set(generations)) > 1 or len(set(deleting)) > 1 or is_ready(before) != is_ready(after)
+    return len(set(generations)) > 1 or len(set(deleting)) > 1

@@ -2,78 +2,73 @@
 """The only reader of the cluster.
 
 Most of what a plan needs is in the store. Two things are asked for live: an object that has the name of a child and
-is not in the store (it may be someone else's, and must then be left alone), and the revision that each pod of a graph
-serves, which the pods alone know.
+is not in the store (it may be someone else's, and must then be left alone), and what pods alone know.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import aiohttp
-
-from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_api.v1alpha1.featureview import FeatureViewSpec
+from endcap_operator.asking import Pages
 from endcap_operator.cluster import OURS, Cluster, ClusterError, path_of, path_to
-from endcap_operator.keys import Key, Manifest, controller_of
-from endcap_operator.manifests.identity import PORT, SELECTOR
+from endcap_operator.keys import Key, Manifest, controller_of, key_of
+from endcap_operator.manifests.identity import SELECTOR, Identity
 from endcap_operator.manifests.model import CONFIG
-from endcap_operator.plan.children import CHILD_KINDS
-from endcap_operator.plan.entry import children_of, models_of, resource_of
-from endcap_operator.plan.facts import Observed, Referenced, Resource
-from endcap_operator.plan.pods import Pod, Rejection, Serving, pod_of
+from endcap_operator.plan.children import CHILD_KINDS, possible_children
+from endcap_operator.plan.entry import children_of, resource_of
+from endcap_operator.plan.facts import Observed, Referenced, Report, Resource
+from endcap_operator.plan.pods import Pod, pod_of
+from endcap_operator.plan.references import FEATURES, reached
 from endcap_operator.store import Store
 
-READ_BACK_TIMEOUT = aiohttp.ClientTimeout(total=1.0, connect=0.5)
-READ_BACK_BYTES = 65536
 OVERDUE_SECONDS = 2.0
 LIST_CHUNK = 500
+# Their pods have a page that tells which configuration they serve.
+CONFIGURED = ("graph", "ingest")
 CHILDREN = tuple(dict.fromkeys(kind for kinds in CHILD_KINDS.values() for kind in kinds))
 WATCHED = (*OURS, *CHILDREN, "ReplicaSet", "Pod")
+Children = Mapping[Key, Manifest]
 
 
 @dataclass(frozen=True)
 class Observer:
-    """`noticed` remembers, for the pods of each graph, since when they have had the annotation that they have."""
+    """`noticed` remembers, for the pods of each resource, since when they have had the annotation that they have."""
 
     store: Store
     cluster: Cluster
-    http: aiohttp.ClientSession
+    pages: Pages
     noticed: dict[Key, dict[str, tuple[str | None, float]]] = field(default_factory=dict)
 
     async def observe(self, resource: Resource) -> Observed:
         family = self.store.family(resource.key)
         known = await self._known(resource, family)
-        children = {k: m for k, m in known.items() if k in CHILDREN and _owned(m, resource.identity.uid)}
-        foreign = {
-            key: known[key.kind] for key in children_of(resource) if key.kind in known.keys() - children
-        }
+        children = _own(known, resource.identity.uid)
+        foreign = {key: known[key] for key in children_of(resource) if key in known.keys() - children.keys()}
         left = [key for key, manifest in foreign.items() if _is_left(manifest, resource)]
-        self.store.refer(resource.key, _called(resource))
-        pods = list(_own_pods(children, family))
-        if resource.key.kind == "InferenceGraph":
-            pods = await self._read_back(resource.key, pods)
+        pods = await self._read_back(resource.key, list(_own_pods(children, family)))
         return Observed(
             children=children,
             taken=tuple(key for key in foreign if key not in left),
             left=tuple(left),
             pods=tuple(pods),
-            models=dict(self._models(resource)),
+            resources=dict(self._resources(self._related(resource.key))),
+            callers=tuple(sorted(self.store.callers(resource.key))),
+            report=await self._report(resource, pods),
         )
 
     def forget(self, key: Key) -> None:
-        self.store.refer(key, ())
         self.noticed.pop(key, None)
+        self.pages.forget(key)
 
-    async def _known(self, resource: Resource, family: Iterable[Manifest]) -> dict[str, Manifest]:
-        """The objects that have the name of a child, by kind, whoever's they are."""
-        known = {m["kind"]: m for m in family if m["metadata"]["name"] == resource.identity.child}
-        missing = [key for key in children_of(resource) if key.kind not in known]
+    async def _known(self, resource: Resource, family: Iterable[Manifest]) -> dict[Key, Manifest]:
+        """The objects that have the name of a child, whoever's they are."""
+        known = _children_in(resource.identity, family)
+        missing = [key for key in children_of(resource) if key not in known]
         found = await asyncio.gather(*map(self._live, missing))
-        return known | {m["kind"]: m for m in found if m is not None}
+        return known | {key: m for key, m in zip(missing, found, strict=True) if m is not None}
 
     async def _live(self, key: Key) -> Manifest | None:
         try:
@@ -83,51 +78,73 @@ class Observer:
                 return None
             raise
 
-    def _models(self, resource: Resource) -> Iterator[tuple[str, Referenced]]:
-        for key in _called(resource):
+    def _related(self, key: Key) -> set[Key]:
+        """What a resource names, directly or not; of features also what names it, and what that names."""
+        named = reached([key], self.store.called)
+        if key.kind in FEATURES:
+            naming = reached([key], self._features_naming)
+            named |= naming | reached(naming, self.store.called)
+        return named - {key}
+
+    def _features_naming(self, key: Key) -> list[Key]:
+        return [caller for caller in self.store.callers(key) if caller.kind in FEATURES]
+
+    def _resources(self, keys: Iterable[Key]) -> Iterator[tuple[Key, Referenced]]:
+        for key in keys:
             manifest = self.store.get(key)
             if manifest is None or manifest["metadata"].get("deletionTimestamp"):
                 continue
             spec = resource_of(manifest).spec
-            if isinstance(spec, ModelDeploymentSpec):
-                yield key.name, Referenced(spec, is_ready(manifest))
+            if spec is not None:
+                yield key, Referenced(spec, is_ready(manifest), manifest.get("status", {}).get("version"))
 
     async def _read_back(self, key: Key, pods: list[Pod]) -> list[Pod]:
-        now = asyncio.get_running_loop().time()
-        before = self.noticed.get(key, {})
+        asked = [pod for pod in pods if pod.component in CONFIGURED]
+        if not asked:
+            return pods
+        now, since = asyncio.get_running_loop().time(), self._since(key, asked)
+        served = await asyncio.gather(*map(self.pages.serving, asked))
+        answered = [
+            replace(pod, serving=serving, overdue=now - since[pod.uid][1] > OVERDUE_SECONDS)
+            for pod, serving in zip(asked, served, strict=True)
+        ]
+        return [*answered, *(pod for pod in pods if pod.component not in CONFIGURED)]
+
+    def _since(self, key: Key, pods: Iterable[Pod]) -> dict[str, tuple[str | None, float]]:
+        now, before = asyncio.get_running_loop().time(), self.noticed.get(key, {})
         self.noticed[key] = {
             pod.uid: seen if (seen := before.get(pod.uid)) and seen[0] == pod.nudged else (pod.nudged, now)
             for pod in pods
         }
-        served = await asyncio.gather(*map(self._serving, pods))
-        return [
-            replace(pod, serving=serving, overdue=now - self.noticed[key][pod.uid][1] > OVERDUE_SECONDS)
-            for pod, serving in zip(pods, served, strict=True)
-        ]
+        return self.noticed[key]
 
-    async def _serving(self, pod: Pod) -> Serving | None:
-        """None where a pod cannot be asked: it may be starting, or out of reach of the operator."""
-        if not (pod.running and pod.address):
+    async def _report(self, resource: Resource, pods: Iterable[Pod]) -> Report | None:
+        if resource.key.kind == "FeatureStore":
+            return await self.pages.report(resource.key, _ingesting(pods))
+        if not isinstance(resource.spec, FeatureViewSpec):
             return None
-        host = f"[{pod.address}]" if ":" in pod.address else pod.address
-        try:
-            async with self.http.get(f"http://{host}:{PORT}/-/revision", timeout=READ_BACK_TIMEOUT) as answer:
-                return _serving(json.loads(await answer.content.read(READ_BACK_BYTES)))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError):
-            return None
+        store = Key("FeatureStore", resource.identity.namespace, resource.spec.store)
+        return await self.pages.report(store, self._ingest_pods(store))
+
+    def _ingest_pods(self, store: Key) -> list[Pod]:
+        manifest = self.store.get(store)
+        if manifest is None:
+            return []
+        family, identity = self.store.family(store), resource_of(manifest).identity
+        return _ingesting(_own_pods(_own(_children_in(identity, family), identity.uid), family))
 
 
-def _serving(answer: dict[str, Any]) -> Serving:
-    rejected = answer.get("rejected")
-    refused = (
-        Rejection(*(str(rejected[name]) for name in ("revision", "reason", "message"))) if rejected else None
-    )
-    return Serving(answer["serving"], refused)
+def _ingesting(pods: Iterable[Pod]) -> list[Pod]:
+    return [pod for pod in pods if pod.component == "ingest"]
 
 
-def _called(resource: Resource) -> list[Key]:
-    namespace = resource.identity.namespace
-    return [Key("ModelDeployment", namespace, name) for name in models_of(resource)]
+def _children_in(identity: Identity, family: Iterable[Manifest]) -> dict[Key, Manifest]:
+    names = set(possible_children(identity))
+    return {key: manifest for manifest in family if (key := key_of(manifest)) in names}
+
+
+def _own(known: Children, uid: str) -> dict[Key, Manifest]:
+    return {key: manifest for key, manifest in known.items() if _owned(manifest, uid)}
 
 
 def _owned(manifest: Manifest, uid: str) -> bool:
@@ -140,13 +157,11 @@ def _is_left(manifest: Manifest, resource: Resource) -> bool:
     return (owner.get("kind"), owner.get("name")) == (resource.key.kind, resource.key.name)
 
 
-def _own_pods(children: dict[str, Manifest], family: Iterable[Manifest]) -> Iterator[Pod]:
-    """Pods of our Deployment, by the owners of their owners: labels can be had by anyone."""
-    deployment = children.get("Deployment")
-    if deployment is None:
-        return
+def _own_pods(children: Children, family: Iterable[Manifest]) -> Iterator[Pod]:
+    """Pods of our Deployments, by the owners of their owners: labels can be had by anyone."""
+    deployments = {m["metadata"]["uid"] for m in children.values() if m["kind"] == "Deployment"}
     members = sorted(family, key=lambda m: str(m["metadata"]["name"]))
-    sets = [m for m in members if m["kind"] == "ReplicaSet" and _owned(m, deployment["metadata"]["uid"])]
+    sets = [m for m in members if m["kind"] == "ReplicaSet" and controller_of(m).get("uid") in deployments]
     uids = {m["metadata"]["uid"] for m in sets}
     for member in members:
         ours = member["kind"] == "Pod" and controller_of(member).get("uid") in uids

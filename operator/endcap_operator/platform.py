@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Platform:
-    """Images by what runs in them (`python`, `sklearn`, `lightgbm`, `graph`) and what pods may reach."""
+    """Images by what runs in them (`python`, `sklearn`, `lightgbm`, `graph`, `redis`) and what pods may reach."""
 
     images: Mapping[str, str]
     pull_policy: str = "IfNotPresent"

@@ -3,7 +3,7 @@
 
 | variable | meaning |
 |---|---|
-| `ENDCAP_IMAGES` | `python=…,sklearn=…,lightgbm=…,graph=…`: the image of each kind of pod |
+| `ENDCAP_IMAGES` | `python=…,sklearn=…,lightgbm=…,graph=…,redis=…`: the image of each kind of pod |
 | `ENDCAP_IMAGE_PULL_POLICY` | of those pods; IfNotPresent |
 | `ENDCAP_S3_ENDPOINT` | the platform's S3 endpoint; none |
 | `ENDCAP_ALLOWED_HOSTS` | comma-separated `host[:port]` with private addresses that artefacts may come from |
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from endcap_operator.platform import Platform
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-REQUIRED_IMAGES = ("python", "sklearn", "lightgbm", "graph")
+REQUIRED_IMAGES = ("python", "sklearn", "lightgbm", "graph", "redis")
 
 
 class SettingsError(ValueError):

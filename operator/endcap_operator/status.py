@@ -47,7 +47,7 @@ def is_warning(condition: Condition) -> bool:
     if condition["type"] == "Degraded":
         return bool(condition["status"] == "True")
     return (
-        condition["type"] in ("Accepted", "Ready")
+        condition["type"] in ("Accepted", "Valid", "Ready")
         and condition["status"] == "False"
         and (condition["reason"] != "Starting")
     )
@@ -57,4 +57,4 @@ def _is_relief(condition: Condition, was: Mapping[str, Any]) -> bool:
     """Something came to work, or works again."""
     good = "False" if condition["type"] == "Degraded" else "True"
     flipped = condition["status"] == good and was.get("status") not in (None, good)
-    return flipped and condition["type"] in ("Accepted", "Ready", "Degraded")
+    return flipped and condition["type"] in ("Accepted", "Valid", "Ready", "Degraded")

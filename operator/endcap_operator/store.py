@@ -9,18 +9,28 @@ object never replaces a newer one, whichever way it came.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from endcap_operator.keys import Key, Manifest, key_of
 from endcap_operator.manifests.identity import COMPONENT, COMPONENTS, INSTANCE, KIND_OF_COMPONENT
 
 Family = tuple[str, str, str]
+Names = Callable[[Manifest], Iterable[Key]]
+
+
+def _nothing(_: Manifest) -> Iterable[Key]:
+    return ()
 
 
 class Store:
-    """Objects by key, with the members of each resource's family (its children, ReplicaSets and pods) at hand."""
+    """Objects by key, with the members of each resource's family (its children, ReplicaSets and pods) at hand.
 
-    def __init__(self) -> None:
+    `names` tells which resources a resource of ours names; so it is known who is named by whom as soon as an object is.
+    """
+
+    def __init__(self, names: Names = _nothing) -> None:
+        self._names = names
         self._objects: dict[Key, Manifest] = {}
         self._families: defaultdict[Family, set[Key]] = defaultdict(set)
         self._callers: defaultdict[Key, set[Key]] = defaultdict(set)
@@ -39,6 +49,8 @@ class Store:
             self._leave(key, known)
         self._objects[key] = slim
         self._families[family_of(slim)].add(key)
+        if key.kind in COMPONENTS and (known is None or _generation(known) != _generation(slim)):
+            self._refer(key, self._names(slim))
         return True
 
     def remove(self, key: Key) -> bool:
@@ -46,6 +58,7 @@ class Store:
         known = self._objects.pop(key, None)
         if known is not None:
             self._leave(key, known)
+            self._refer(key, ())
         return known is not None
 
     def _leave(self, key: Key, manifest: Manifest) -> None:
@@ -71,20 +84,31 @@ class Store:
 
     def family(self, key: Key) -> list[Manifest]:
         """All that carries the labels of a resource's children, whoever made it."""
-        return [
-            self._objects[k] for k in self._families.get((key.namespace, COMPONENTS[key.kind], key.name), ())
-        ]
+        families = [(key.namespace, component, key.name) for component in COMPONENTS[key.kind]]
+        return [self._objects[k] for family in families for k in self._families.get(family, ())]
 
-    def refer(self, caller: Key, called: Iterable[Key]) -> None:
-        """Remember whom a resource names, to be asked by `callers`."""
+    def _refer(self, caller: Key, called: Iterable[Key]) -> None:
         for key in self._called.pop(caller, ()):
             self._callers[key].discard(caller)
+            if not self._callers[key]:
+                del self._callers[key]
         self._called[caller] = set(called)
         for key in self._called[caller]:
             self._callers[key].add(caller)
+        if not self._called[caller]:
+            del self._called[caller]
 
     def callers(self, key: Key) -> set[Key]:
+        """The resources that name one."""
         return set(self._callers.get(key, ()))
+
+    def called(self, key: Key) -> set[Key]:
+        """The resources that one names, whether or not they exist."""
+        return set(self._called.get(key, ()))
+
+
+def _generation(manifest: Manifest) -> Any:
+    return manifest["metadata"].get("generation")
 
 
 def version_of(manifest: Manifest) -> int:

@@ -95,13 +95,13 @@ def model_only_for_a_laptop() -> Plan:
 
 @case("graph-new")
 def graph_new() -> Plan:
-    return planned(graph_resource(), Observed(models=models()))
+    return planned(graph_resource(), Observed(resources=models()))
 
 
 @case("graph-without-its-model")
 def graph_without_its_model() -> Plan:
-    known = {name: model for name, model in models().items() if name != "micro-intent"}
-    return planned(graph_resource(), Observed(models=known))
+    known = {key: model for key, model in models().items() if key.name != "micro-intent"}
+    return planned(graph_resource(), Observed(resources=known))
 
 
 @case("graph-serving")
@@ -131,8 +131,8 @@ def graph_with_a_bad_edit() -> Plan:
 @case("graph-whose-model-went")
 def graph_whose_model_went() -> Plan:
     observed = settled_graph()
-    known = {name: model for name, model in observed.models.items() if name != "micro-intent"}
-    return planned(graph_resource(), replace(observed, models=known))
+    known = {key: model for key, model in observed.resources.items() if key.name != "micro-intent"}
+    return planned(graph_resource(), replace(observed, resources=known))
 
 
 @pytest.mark.parametrize("name", CASES)

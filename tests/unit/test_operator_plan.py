@@ -25,10 +25,13 @@ from situations import (
     settled_model,
 )
 
+from endcap_operator.keys import Key
 from endcap_operator.plan.entry import plan_for, resource_of
 from endcap_operator.plan.facts import Observed, Plan
 from endcap_operator.plan.pods import Failure, pod_of
 from endcap_operator.plan.remedies import REMEDIES
+
+CONFIG_MAP = Key("ConfigMap", "shop", "basket-graph")
 
 
 def planned(manifest: dict[str, Any], observed: Observed) -> Plan:
@@ -196,17 +199,17 @@ VALUES = st.recursive(
 def test_whatever_someone_wrote_into_the_configuration_the_plan_restores_it(data: dict[str, str]) -> None:
     observed = settled_graph()
     children = copy.deepcopy(dict(observed.children))
-    children["ConfigMap"]["data"] = data
+    children[CONFIG_MAP]["data"] = data
     plan = planned(graph_resource(), replace(observed, children=children))
     restored = next(m for m in plan.manifests if m["kind"] == "ConfigMap")["data"]["graph.json"]
-    assert restored == observed.children["ConfigMap"]["data"]["graph.json"]
+    assert restored == observed.children[CONFIG_MAP]["data"]["graph.json"]
 
 
 def test_a_broken_configuration_under_a_broken_spec_falls_back_to_the_last_good_one() -> None:
     observed = settled_graph()
     children = copy.deepcopy(dict(observed.children))
-    good = children["ConfigMap"]["data"]["graph.json"]
-    children["ConfigMap"]["data"] = {"graph.json": "{", "last-good.json": good}
+    good = children[CONFIG_MAP]["data"]["graph.json"]
+    children[CONFIG_MAP]["data"] = {"graph.json": "{", "last-good.json": good}
     bad = changed(graph_resource(), "spec.steps[3].filter.drop", "candidate.nam == ''")
     plan = planned(bad, replace(observed, children=children))
     assert plan.status["serving"] == "2/2"
@@ -219,9 +222,9 @@ def test_a_broken_configuration_under_a_broken_spec_falls_back_to_the_last_good_
 
 
 def test_a_model_that_is_missing_comes_after_what_the_author_must_change() -> None:
-    known = {name: model for name, model in models().items() if name != "micro-intent"}
+    known = {key: model for key, model in models().items() if key.name != "micro-intent"}
     bad = changed(graph_resource(), "spec.api.request.channel.default", "fax")
-    observed = Observed(models=known)
+    observed = Observed(resources=known)
     assert conditions(planned(bad, observed))["Accepted"]["reason"] == "InvalidSpec"
     assert conditions(planned(graph_resource(), observed))["Ready"]["reason"] == "ModelNotFound"
 

@@ -7,7 +7,7 @@ import pytest
 
 from endcap_operator.settings import Settings, SettingsError
 
-IMAGES = {"ENDCAP_IMAGES": "python=a,sklearn=b,lightgbm=c,graph=d@sha256:12"}
+IMAGES = {"ENDCAP_IMAGES": "python=a,sklearn=b,lightgbm=c,graph=d@sha256:12,redis=e"}
 
 
 def test_images_alone_are_enough() -> None:
@@ -17,6 +17,7 @@ def test_images_alone_are_enough() -> None:
         "sklearn": "b",
         "lightgbm": "c",
         "graph": "d@sha256:12",
+        "redis": "e",
     }
     assert settings.namespaces == ()
     assert settings.health == ("0.0.0.0", 8081)
@@ -25,8 +26,8 @@ def test_images_alone_are_enough() -> None:
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({}, "ENDCAP_IMAGES lacks python, sklearn, lightgbm, graph: add"),
-        ({"ENDCAP_IMAGES": "python=a,sklearn=,lightgbm=c,graph=d"}, "ENDCAP_IMAGES lacks sklearn"),
+        ({}, "ENDCAP_IMAGES lacks python, sklearn, lightgbm, graph, redis: add"),
+        ({"ENDCAP_IMAGES": "python=a,sklearn=,lightgbm=c,graph=d,redis=e"}, "ENDCAP_IMAGES lacks sklearn"),
         ({**IMAGES, "ENDCAP_WORKERS": "many"}, "ENDCAP_WORKERS is 'many': set a number above 0"),
         ({**IMAGES, "ENDCAP_RESYNC_SECONDS": "-1"}, "ENDCAP_RESYNC_SECONDS is '-1'"),
         ({**IMAGES, "ENDCAP_HEALTH_ADDRESS": "nowhere"}, "ENDCAP_HEALTH_ADDRESS is 'nowhere': set host:port"),

@@ -73,11 +73,18 @@ def test_a_full_list_takes_away_what_is_gone_but_not_what_came_later() -> None:
 
 
 def test_references_are_found_backwards_and_forgotten() -> None:
-    store, model = Store(), Key("ModelDeployment", "shop", "ranker")
-    store.refer(GRAPH, [model])
-    assert store.callers(model) == {GRAPH}
-    store.refer(GRAPH, [])
-    assert store.callers(model) == set()
+    store = Store(lambda manifest: [Key("ModelDeployment", "shop", manifest["model"])])
+    ranker, other = (Key("ModelDeployment", "shop", name) for name in ("ranker", "other"))
+
+    def graph(version: int, model: str) -> dict[str, Any]:
+        return {**thing("basket", version, "InferenceGraph", generation=version), "model": model}
+
+    store.put(graph(1, "ranker"))
+    assert (store.callers(ranker), store.called(GRAPH)) == ({GRAPH}, {ranker})
+    store.put(graph(2, "other"))
+    assert (store.callers(ranker), store.callers(other)) == (set(), {GRAPH})
+    store.remove(GRAPH)
+    assert (store.callers(other), store.called(GRAPH)) == (set(), set())
 
 
 def test_labels_say_whose_child_an_object_claims_to_be() -> None:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ConfigMap that a graph's pods watch: the wanted configuration, and the last that every replica confirmed."""
+"""The ConfigMap that pods watch: of a graph the wanted configuration and the last that every replica confirmed, and of
+whoever reads features what they are.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from endcap_api.runtime_config import GraphConfig
+from endcap_api.v1alpha1.base import Element
 from endcap_operator.manifests.identity import Identity, manifest
 
 WANTED = "graph.json"
 LAST_GOOD = "last-good.json"
+FEATURES = "features.json"
 
 
-def text_of(config: GraphConfig) -> str:
+def text_of(config: Element) -> str:
     return json.dumps(config.dump(), sort_keys=True, ensure_ascii=False)
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from endcap_api.digest import digest_of
@@ -13,21 +13,29 @@ from endcap_operator.manifests.identity import Identity, manifest
 from endcap_operator.manifests.pod import STARTUP_SECONDS, USER, Mount
 
 TEMPLATE = "endcap.dev/template"
+ONE_BY_ONE = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+# For pods of which two must never run at once, since they write to the same volume.
+IN_TURN = {"type": "Recreate"}
 
 
-def deployment(
+def deployment(  # noqa: PLR0913 - a Deployment is made of that many things
     identity: Identity,
     replicas: Replicas,
     containers: Sequence[dict[str, Any]],
     mounts: Sequence[Mount],
     init: Sequence[dict[str, Any]] = (),
+    *,
+    strategy: Mapping[str, Any] = ONE_BY_ONE,
 ) -> dict[str, Any]:
-    """`spec.replicas` is left out where an autoscaler sets it: two masters would fight."""
+    """`mounts` may name a volume several times.
+
+    `spec.replicas` is left out where an autoscaler sets it: two masters would fight.
+    """
     number = {} if autoscales(replicas) else {"replicas": replicas.min}
     spec = {
         **number,
         "selector": {"matchLabels": identity.labels},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "strategy": strategy,
         "progressDeadlineSeconds": STARTUP_SECONDS,
         "revisionHistoryLimit": 2,
         "template": _template(identity, _pod(identity, containers, mounts, init)),
@@ -62,7 +70,7 @@ def _pod(
         "terminationGracePeriodSeconds": 30,
         "topologySpreadConstraints": [_spread(identity)],
         "containers": list(containers),
-        "volumes": [mount.volume for mount in mounts],
+        "volumes": list({mount.volume["name"]: mount.volume for mount in mounts}.values()),
     }
     return {**pod, "initContainers": list(init)} if init else pod
 

@@ -8,16 +8,19 @@ every replica without a restart. Only what a pod is made of (image, size, volume
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from endcap_api.features_config import FeaturesConfig
 from endcap_api.runtime_config import GraphConfig
 from endcap_operator.manifests.autoscaler import autoscaler, autoscales
 from endcap_operator.manifests.configuration import config_map
 from endcap_operator.manifests.deployment import deployment
 from endcap_operator.manifests.disruption import disruption_budget
+from endcap_operator.manifests.features import asking, sidecar, sockets
 from endcap_operator.manifests.identity import Identity
 from endcap_operator.manifests.pod import (
-    Mount,
+    config_mount,
     container,
     reach,
     scratch,
@@ -34,30 +37,42 @@ DIRECTORY = "/etc/endcap/graph"
 SERVE = ("python", "-m", "endcap_runtime.graph")
 
 
+@dataclass(frozen=True)
+class Configured:
+    """A graph's configuration, and that of its feature sidecar if it has one."""
+
+    graph: GraphConfig
+    features: FeaturesConfig | None = None
+
+
 def graph_children(
-    identity: Identity, config: GraphConfig, data: Mapping[str, str], platform: Platform
+    identity: Identity, configured: Configured, data: Mapping[str, str], platform: Platform
 ) -> list[dict[str, Any]]:
-    """`data` is that of the ConfigMap; `config` says what the pods are made of."""
+    """`data` is that of the ConfigMap; `configured` says what the pods are made of."""
     children = [
         config_map(identity, data),
         service(identity),
         disruption_budget(identity),
-        _deployment(identity, config, platform),
+        _deployment(identity, configured, platform),
     ]
-    replicas = config.spec.replicas
+    replicas = configured.graph.spec.replicas
     return [*children, autoscaler(identity, replicas)] if autoscales(replicas) else children
 
 
-def _deployment(identity: Identity, config: GraphConfig, platform: Platform) -> dict[str, Any]:
-    catalogue = config.spec.catalogue
-    secret = catalogue.secret_ref.name if catalogue.secret_ref else None
-    watched = Mount({"name": "graph", "configMap": {"name": identity.child}}, DIRECTORY)
-    mounts = [watched, *scratch(), *sources(catalogue.uri, secret)]
-    env = variables({"ENDCAP_GRAPH_DIR": DIRECTORY, **reach(platform)})
+def _deployment(identity: Identity, configured: Configured, platform: Platform) -> dict[str, Any]:
+    spec, features = configured.graph.spec, configured.features
+    secret = spec.catalogue.secret_ref.name if spec.catalogue.secret_ref else None
+    watched = config_mount(identity.child, "graph", DIRECTORY)
+    asks = [sockets()] if features else []
+    mounts = [watched, *scratch(), *sources(spec.catalogue.uri, secret), *asks]
+    env = variables({"ENDCAP_GRAPH_DIR": DIRECTORY, **reach(platform), **(asking() if features else {})})
     serve = {
         **container(CONTAINER, platform.images["graph"], SERVE, env, mounts),
         "imagePullPolicy": platform.pull_policy,
-        "resources": sized(config.spec.resources),
+        "resources": sized(spec.resources),
         **served(),
     }
-    return deployment(identity, config.spec.replicas, [serve], mounts)
+    if features is None:
+        return deployment(identity, spec.replicas, [serve], mounts)
+    beside, more = sidecar(features, platform, watched)
+    return deployment(identity, spec.replicas, [serve], [*mounts, *more], init=[beside])

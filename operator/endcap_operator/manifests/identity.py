@@ -8,10 +8,11 @@ the garbage collector removes children even while the operator is down.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from endcap_api.v1alpha1.kinds import API_VERSION
+from endcap_operator.keys import Key
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 COMPONENT = "app.kubernetes.io/name"
@@ -20,27 +21,41 @@ MANAGER = "endcap"
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
 PORT = 8080
 
-COMPONENTS = {"ModelDeployment": "model", "InferenceGraph": "graph"}
-KIND_OF_COMPONENT = {component: kind for kind, component in COMPONENTS.items()}
+# The sets of pods that a kind is made into, the one that is spoken to first; views and bundles have none.
+COMPONENTS: Mapping[str, tuple[str, ...]] = {
+    "ModelDeployment": ("model",),
+    "InferenceGraph": ("graph",),
+    "FeatureStore": ("ingest", "store"),
+    "FeatureView": (),
+    "FeatureBundle": (),
+}
+KIND_OF_COMPONENT = {component: kind for kind, parts in COMPONENTS.items() for component in parts}
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The resource that children belong to."""
+    """The resource that children belong to, seen as one of its components: the first, unless `of` chose another."""
 
     kind: str
     namespace: str
     name: str
     uid: str
+    part: str = ""
+
+    def of(self, component: str) -> Identity:
+        return replace(self, part=component)
 
     @property
     def component(self) -> str:
-        return COMPONENTS[self.kind]
+        return self.part or COMPONENTS[self.kind][0]
 
     @property
     def child(self) -> str:
-        """Name of every child."""
+        """Name of every child of the component."""
         return f"{self.name}-{self.component}"
+
+    def key(self, kind: str) -> Key:
+        return Key(kind, self.namespace, self.child)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -76,7 +91,7 @@ def service_url(service: str, namespace: str) -> str:
 
 def model_url(model: str, namespace: str) -> str:
     """Where a graph finds a model of its namespace."""
-    return service_url(f"{model}-{COMPONENTS['ModelDeployment']}", namespace)
+    return service_url(f"{model}-model", namespace)
 
 
 def manifest(api_version: str, kind: str, identity: Identity, **parts: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from endcap_api.digest import digest_of
 from endcap_api.v1alpha1.pods import Resources
 from endcap_operator.manifests.identity import PORT
 from endcap_operator.platform import Platform
@@ -54,12 +55,21 @@ def sources(uri: str, secret: str | None) -> list[Mount]:
     """The Secret and the claim that an artefact is fetched with and from, read-only."""
     mounts = []
     if secret:
-        volume = {"name": "secret", "secret": {"secretName": secret}}
-        mounts.append(Mount(volume, f"{SECRETS}/{secret}"))
+        mounts.append(secret_mount(secret, "secret"))
     if claim := claim_of(uri):
         volume = {"name": "claim", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
         mounts.append(Mount(volume, f"{CLAIMS}/{claim}"))
     return mounts
+
+
+def secret_mount(secret: str, volume: str | None = None) -> Mount:
+    """A folder with a file for each key of the Secret."""
+    named = volume or f"secret-{digest_of(secret)}"
+    return Mount({"name": named, "secret": {"secretName": secret}}, f"{SECRETS}/{secret}")
+
+
+def config_mount(config_map: str, volume: str, path: str) -> Mount:
+    return Mount({"name": volume, "configMap": {"name": config_map}}, path)
 
 
 def claim_of(uri: str) -> str | None:
@@ -78,9 +88,13 @@ def reach(platform: Platform) -> dict[str, str | None]:
         "ENDCAP_ALLOWED_HOSTS": ",".join(platform.allowed_hosts) or None,
         "BENTOML_DO_NOT_TRACK": "true",
         "BENTOML_HOME": f"{SCRATCH}/bentoml",
-        "HOME": SCRATCH,
-        "TMPDIR": SCRATCH,
+        **home(),
     }
+
+
+def home() -> dict[str, str | None]:
+    """The one place that can be written to."""
+    return {"HOME": SCRATCH, "TMPDIR": SCRATCH}
 
 
 def variables(values: dict[str, str | None]) -> list[dict[str, str]]:

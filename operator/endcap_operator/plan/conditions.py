@@ -13,7 +13,7 @@ from endcap_operator.plan.remedies import advised
 
 _LONGEST = 2048
 Condition = dict[str, Any]
-Verdict = Literal["True", "False"]
+Verdict = Literal["True", "False", "Unknown"]
 
 
 def condition(kind: str, status: Verdict, reason: str, message: str, generation: int) -> Condition:
@@ -27,7 +27,7 @@ def condition(kind: str, status: Verdict, reason: str, message: str, generation:
 
 
 def status_of(resource: Resource, pods: Sequence[Pod], conditions: Sequence[Condition]) -> dict[str, Any]:
-    """What the status of every kind says."""
+    """What the status of every kind with pods says."""
     return {
         "observedGeneration": resource.generation,
         "url": resource.identity.url,
@@ -42,6 +42,10 @@ def accepted(generation: int, problems: Sequence[str] = ()) -> Condition:
     if problems:
         return condition("Accepted", "False", "InvalidSpec", "; ".join(problems), generation)
     return condition("Accepted", "True", "Valid", "The spec is valid.", generation)
+
+
+def invalid(kind: str, problems: str, generation: int) -> Condition:
+    return condition(kind, "False", "InvalidSpec", advised(Failure("InvalidSpec", problems)), generation)
 
 
 def stopped(failure: Failure, generation: int) -> list[Condition]:

@@ -8,42 +8,56 @@ the same write that makes the next one wanted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from pydantic import ValidationError
 
+from endcap_api.features_config import FeaturesConfig
 from endcap_api.runtime_config import GraphConfig
+from endcap_api.v1alpha1.base import Element
 from endcap_operator.keys import Manifest
-from endcap_operator.manifests.configuration import LAST_GOOD, WANTED, text_of
+from endcap_operator.manifests.configuration import FEATURES, LAST_GOOD, WANTED, text_of
+from endcap_operator.manifests.graph import Configured
 from endcap_operator.plan.facts import Nudge
 from endcap_operator.plan.pods import Pod, Rejection
+
+READ_BACK_SECONDS = 0.1
+REJECTED_SECONDS = 5.0
+Read = TypeVar("Read", bound=Element)
 
 
 def data_of(config_map: Manifest | None) -> Mapping[str, str]:
     return (config_map or {}).get("data") or {}
 
 
-def kept(data: Mapping[str, str]) -> GraphConfig | None:
+def kept(data: Mapping[str, str]) -> Configured | None:
     """The newest configuration in the ConfigMap that can be read."""
-    return next((c for c in map(_read, (data.get(WANTED), data.get(LAST_GOOD))) if c), None)
+    graph = next((c for c in (_read(GraphConfig, data.get(name)) for name in (WANTED, LAST_GOOD)) if c), None)
+    return Configured(graph, kept_features(data)) if graph else None
 
 
-def _read(text: str | None) -> GraphConfig | None:
+def kept_features(data: Mapping[str, str]) -> FeaturesConfig | None:
+    return _read(FeaturesConfig, data.get(FEATURES))
+
+
+def _read(of: type[Read], text: str | None) -> Read | None:
     try:
-        return GraphConfig.model_validate_json(text) if text else None
+        return of.model_validate_json(text) if text else None
     except ValidationError:
         return None
 
 
-def next_data(wanted: GraphConfig, data: Mapping[str, str], pods: Sequence[Pod]) -> dict[str, str]:
+def next_data(wanted: Configured, data: Mapping[str, str], pods: Sequence[Pod]) -> dict[str, str]:
     """The data of the ConfigMap that makes a configuration wanted."""
-    text, good = text_of(wanted), data.get(LAST_GOOD)
-    if data.get(WANTED) != text and _is_confirmed(data.get(WANTED), pods, other_than=wanted.revision):
+    text, good = text_of(wanted.graph), data.get(LAST_GOOD)
+    if data.get(WANTED) != text and _is_confirmed(data.get(WANTED), pods, other_than=wanted.graph.revision):
         good = data[WANTED]
-    return {WANTED: text, **({LAST_GOOD: good} if good else {})}
+    features = {FEATURES: text_of(wanted.features)} if wanted.features else {}
+    return {WANTED: text, **({LAST_GOOD: good} if good else {}), **features}
 
 
 def _is_confirmed(text: str | None, pods: Sequence[Pod], other_than: str) -> bool:
-    config = _read(text)
+    config = _read(GraphConfig, text)
     return config is not None and config.revision != other_than and all_confirm(config.revision, pods)
 
 
@@ -77,3 +91,9 @@ def nudges(pods: Sequence[Pod], revision: str) -> Iterator[Nudge]:
             yield Nudge(pod, revision)
         elif pod.overdue:
             yield Nudge(pod, again if pod.nudged == revision else revision)
+
+
+def recheck(pods: Sequence[Pod], revision: str) -> float | None:
+    if unaware(pods, revision):
+        return READ_BACK_SECONDS
+    return REJECTED_SECONDS if rejections(pods, revision) else None

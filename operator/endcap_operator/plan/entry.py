@@ -9,19 +9,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from endcap_api.runtime_config import models_called
 from endcap_api.v1alpha1.base import Element
+from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
+from endcap_api.v1alpha1.featurestore import FeatureStoreSpec
+from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.kinds import KINDS
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_operator.keys import Key, Manifest
 from endcap_operator.manifests.identity import Identity
-from endcap_operator.plan.children import wanted_kinds
+from endcap_operator.plan.bundle import plan_bundle
+from endcap_operator.plan.children import wanted_children
 from endcap_operator.plan.facts import Observed, Plan, Resource
 from endcap_operator.plan.graph import plan_graph
-from endcap_operator.plan.halted import plan_heir, plan_name_taken, plan_unaccepted
-from endcap_operator.plan.model import model_problems, plan_model
+from endcap_operator.plan.halted import plan_heir, plan_name_taken, plan_unread
+from endcap_operator.plan.model import plan_model
 from endcap_operator.plan.remembered import MOST, Keyed
+from endcap_operator.plan.store import plan_store
+from endcap_operator.plan.view import plan_view
 from endcap_operator.platform import Platform
 
 
@@ -46,30 +51,29 @@ def _problem(error: Any) -> str:
 
 
 def children_of(resource: Resource) -> list[Key]:
-    """The objects that a resource is made into."""
-    spec, identity = resource.spec, resource.identity
-    if not isinstance(spec, ModelDeploymentSpec | InferenceGraphSpec):
-        return []
-    kinds = wanted_kinds(identity.kind, spec.replicas)
-    return [Key(kind, identity.namespace, identity.child) for kind in kinds]
-
-
-def models_of(resource: Resource) -> list[str]:
-    """The ModelDeployments that a resource names."""
-    return models_called(resource.spec) if isinstance(resource.spec, InferenceGraphSpec) else []
+    """The objects that a resource is made into, but for a Secret, which is never looked at."""
+    return wanted_children(resource.identity, resource.spec)
 
 
 def plan_for(resource: Resource, observed: Observed, platform: Platform) -> Plan:
-    spec = resource.spec
     if observed.taken:
         return plan_name_taken(resource, observed)
     if observed.left:
         return plan_heir(resource, observed)
-    if isinstance(spec, InferenceGraphSpec):
-        return plan_graph(resource, spec, observed, platform)
-    if isinstance(spec, ModelDeploymentSpec):
-        problems = model_problems(spec)
-        if not problems:
+    return _plan_of_kind(resource, observed, platform)
+
+
+def _plan_of_kind(resource: Resource, observed: Observed, platform: Platform) -> Plan:
+    spec = resource.spec
+    match spec:
+        case InferenceGraphSpec():
+            return plan_graph(resource, spec, observed, platform)
+        case ModelDeploymentSpec():
             return plan_model(resource, spec, observed, platform)
-        return plan_unaccepted(resource, observed, problems)
-    return plan_unaccepted(resource, observed, resource.problems)
+        case FeatureStoreSpec():
+            return plan_store(resource, spec, observed, platform)
+        case FeatureViewSpec():
+            return plan_view(resource, spec, observed)
+        case FeatureBundleSpec():
+            return plan_bundle(resource, spec, observed)
+    return plan_unread(resource, observed)

@@ -3,26 +3,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
+from endcap_api.features_config import ViewContract
 from endcap_api.graph_checks import check_graph, cluster_problems, missing_models
-from endcap_api.runtime_config import GraphConfig, ModelContract
+from endcap_api.runtime_config import (
+    GraphConfig,
+    ModelContract,
+    bundles_named,
+    models_called,
+    views_written,
+)
+from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
-from endcap_operator.manifests.graph import graph_children
+from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_operator.manifests.features import secrets_of
+from endcap_operator.manifests.graph import Configured, graph_children
 from endcap_operator.manifests.identity import Identity, model_url
 from endcap_operator.plan.children import deployment_of, pruned, seed
-from endcap_operator.plan.configuration import data_of, kept, next_data, nudges, rejections, unaware
-from endcap_operator.plan.facts import Observed, Plan, Referenced, Resource
+from endcap_operator.plan.configuration import data_of, kept, next_data, nudges, recheck
+from endcap_operator.plan.facts import Observed, Plan, Resource
+from endcap_operator.plan.features import contract_of, features_config, features_obstacle
 from endcap_operator.plan.graph_status import Situation, graph_status
-from endcap_operator.plan.halted import RETRY_SECONDS
-from endcap_operator.plan.pods import Failure, Pod
+from endcap_operator.plan.pods import Failure
 from endcap_operator.plan.remembered import MOST, Keyed
-from endcap_operator.plan.rollout import rollout
+from endcap_operator.plan.rollout import Rollout, rollout
 from endcap_operator.platform import Platform
-
-READ_BACK_SECONDS = 0.1
 
 
 def plan_graph(resource: Resource, spec: InferenceGraphSpec, observed: Observed, platform: Platform) -> Plan:
@@ -30,67 +38,85 @@ def plan_graph(resource: Resource, spec: InferenceGraphSpec, observed: Observed,
 
     A spec that cannot be served changes no child: they are planned from the configuration that is in the ConfigMap.
     """
-    situation = Situation(resource, spec, observed, obstacle(resource.identity, spec, observed.models))
-    config = _config(situation)
-    if config is None:
+    situation = Situation(resource, spec, observed, obstacle(resource.identity, spec, observed))
+    configured = _configured(situation)
+    if configured is None:
         return Plan(status=graph_status(situation))
-    manifests = graph_children(resource.identity, config, _data(situation, config), platform)
-    state = rollout(deployment_of(manifests), observed.children.get("Deployment"), observed.pods)
+    identity, config = resource.identity, configured.graph
+    manifests = graph_children(identity, configured, _data(situation, configured), platform)
+    state = rollout(deployment_of(manifests), observed.child(identity, "Deployment"), observed.pods)
+    situation = _served(situation, configured, state)
     return Plan(
-        status=graph_status(replace(situation, revision=config.revision, state=state)),
+        status=graph_status(situation),
         manifests=tuple(manifests),
         prune=pruned(manifests, observed),
         nudge=tuple(nudges(observed.pods, config.revision)),
-        seed=seed(config.spec.replicas, observed),
-        recheck=_recheck(observed.pods, config.revision),
+        seed=seed(identity, config.spec.replicas, observed),
+        recheck=recheck(observed.pods, config.revision),
     )
 
 
-def _config(situation: Situation) -> GraphConfig | None:
+def _served(situation: Situation, configured: Configured, state: Rollout) -> Situation:
+    features = configured.features
+    return replace(
+        situation,
+        revision=configured.graph.revision,
+        state=state,
+        stores=tuple(features.stores) if features else (),
+        credentials=tuple(secrets_of(features)) if features else (),
+    )
+
+
+def _configured(situation: Situation) -> Configured | None:
+    identity, spec, observed = situation.resource.identity, situation.spec, situation.observed
     if situation.obstacle:
-        return kept(data_of(situation.observed.children.get("ConfigMap")))
-    identity = situation.resource.identity
+        return kept(data_of(observed.child(identity, "ConfigMap")))
+    bundles, views = bundles_named(spec), views_written(spec)
+    features = features_config(identity.namespace, bundles, views, observed) if bundles or views else None
+    return Configured(graph_config(identity, spec, observed), features)
+
+
+def _data(situation: Situation, configured: Configured) -> Mapping[str, str]:
+    data = data_of(situation.observed.child(situation.resource.identity, "ConfigMap"))
+    return data if situation.obstacle else next_data(configured, data, situation.observed.pods)
+
+
+def graph_config(identity: Identity, spec: InferenceGraphSpec, observed: Observed) -> GraphConfig:
+    """With the contracts of all that is named and exists."""
+    bundles = {name: contract_of(name, observed) for name in bundles_named(spec)}
+    views = observed.specs(FeatureViewSpec)
     return GraphConfig(
         name=identity.name,
         namespace=identity.namespace,
-        spec=situation.spec,
-        models=_contracts(identity, situation.observed.models),
+        spec=spec,
+        models=_contracts(identity, spec, observed),
+        bundles={name: contract for name, contract in bundles.items() if contract} or None,
+        views={name: ViewContract.of(views[name]) for name in views_written(spec) if name in views} or None,
     )
 
 
-def _data(situation: Situation, config: GraphConfig) -> Mapping[str, str]:
-    data = data_of(situation.observed.children.get("ConfigMap"))
-    return data if situation.obstacle else next_data(config, data, situation.observed.pods)
-
-
-def obstacle(
-    identity: Identity, spec: InferenceGraphSpec, models: Mapping[str, Referenced]
-) -> Failure | None:
+def obstacle(identity: Identity, spec: InferenceGraphSpec, observed: Observed) -> Failure | None:
     """Why a graph cannot be served as it is written; what the author must change comes before what is missing."""
-    contracts = _contracts(identity, models)
-    config = GraphConfig(name=identity.name, namespace=identity.namespace, spec=spec, models=contracts)
+    config = graph_config(identity, spec, observed)
     if problems := _problems(Keyed(config.model_dump_json(), config)):
         return Failure("InvalidSpec", problems)
-    if missing := missing_models(spec, contracts):
+    if missing := missing_models(spec, config.models):
         names = ", ".join(missing)
         return Failure("ModelNotFound", f"Namespace {identity.namespace} has no ModelDeployment {names}")
-    return None
+    return features_obstacle(identity.namespace, bundles_named(spec), views_written(spec), observed)
 
 
 @lru_cache(maxsize=MOST)
 def _problems(graph: Keyed[GraphConfig]) -> str:
-    spec, models = graph.value.spec, graph.value.models
-    return "; ".join(map(str, [*check_graph(spec, models), *cluster_problems(spec)]))
+    config = graph.value
+    found = check_graph(config.spec, config.models, config.bundles, config.views)
+    return "; ".join(map(str, [*found, *cluster_problems(config.spec)]))
 
 
-def _contracts(identity: Identity, models: Mapping[str, Referenced]) -> dict[str, ModelContract]:
+def _contracts(identity: Identity, spec: InferenceGraphSpec, observed: Observed) -> dict[str, ModelContract]:
+    models = observed.specs(ModelDeploymentSpec)
     return {
-        name: ModelContract.of(model.spec, model_url(name, identity.namespace))
-        for name, model in sorted(models.items())
+        name: ModelContract.of(models[name], model_url(name, identity.namespace))
+        for name in models_called(spec)
+        if name in models
     }
-
-
-def _recheck(pods: Sequence[Pod], revision: str) -> float | None:
-    if unaware(pods, revision):
-        return READ_BACK_SECONDS
-    return RETRY_SECONDS if rejections(pods, revision) else None

@@ -24,10 +24,15 @@ from endcap_operator.plan.pods import Failure
 from endcap_operator.plan.remedies import advised, waiting_for
 from endcap_operator.plan.rollout import Rollout
 
+# What was accepted before is served as if nothing had happened.
+UNSOUND = ("InvalidSpec", "FeatureViewInvalid", "FeatureBundleInvalid")
+
 
 @dataclass(frozen=True)
 class Situation:
-    """`obstacle` keeps the spec from being served at all; `revision` and `state` are of what is in its place."""
+    """`obstacle` keeps the spec from being served at all; `revision` and `state` are of what is in its place,
+    `stores` those that it reads and `credentials` their Secrets.
+    """
 
     resource: Resource
     spec: InferenceGraphSpec
@@ -35,10 +40,17 @@ class Situation:
     obstacle: Failure | None = None
     revision: str | None = None
     state: Rollout | None = None
+    stores: tuple[str, ...] = ()
+    credentials: tuple[str, ...] = ()
 
     @property
     def generation(self) -> int:
         return self.resource.generation
+
+    @property
+    def secrets(self) -> list[str]:
+        catalogue = self.spec.catalogue
+        return [*([catalogue.secret_ref.name] if catalogue.secret_ref else []), *self.credentials]
 
     @property
     def ready(self) -> int:
@@ -79,7 +91,7 @@ def _conditions(situation: Situation) -> list[Condition]:
 
 def _ready(situation: Situation) -> Condition:
     obstacle, generation = situation.obstacle, situation.generation
-    if obstacle and obstacle.reason == "InvalidSpec":
+    if obstacle and obstacle.reason in UNSOUND:
         return ready_or(obstacle, situation.resource, situation.observed)
     if obstacle:
         still = " The configuration before is still served." if situation.ready else ""
@@ -94,7 +106,7 @@ def _ready(situation: Situation) -> Condition:
         "Ready",
         "False",
         "Starting",
-        f"{counted}.{waiting_for(situation.spec.catalogue.secret_ref)}",
+        f"{counted}.{waiting_for(*situation.secrets)}",
         generation,
     )
 
@@ -109,17 +121,22 @@ def _course(situation: Situation) -> list[Condition]:
     if situation.confirmed < situation.ready:
         message = f"{situation.confirmed} of {situation.ready} pods serve revision {situation.revision}."
         return moving("Configuring", message, generation)
-    return _with_models(situation)
+    return _with_others(situation)
 
 
-def _with_models(situation: Situation) -> list[Condition]:
-    """A model that is down degrades what is answered, not what is served."""
-    down = [name for name, model in sorted(situation.observed.models.items()) if not model.ready]
-    done = settled(situation.generation)
-    if not down:
-        return done
-    failure = Failure("ModelNotReady", f"No pod is ready of {', '.join(down)}")
-    return [done[0], stopped(failure, situation.generation)[1]]
+def _with_others(situation: Situation) -> list[Condition]:
+    """A model or a store that is down degrades what is answered, not what is served."""
+    failure, done = _down(situation), settled(situation.generation)
+    return [done[0], stopped(failure, situation.generation)[1]] if failure else done
+
+
+def _down(situation: Situation) -> Failure | None:
+    called, observed = set(models_called(situation.spec)), situation.observed
+    if models := [name for name in observed.unready("ModelDeployment") if name in called]:
+        return Failure("ModelNotReady", f"No pod is ready of {', '.join(models)}")
+    if stores := [name for name in observed.unready("FeatureStore") if name in situation.stores]:
+        return Failure("FeatureStoreNotReady", f"FeatureStore {', '.join(stores)} is not ready")
+    return None
 
 
 def rejected(situation: Situation) -> Failure | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from endcap_operator.manifests.identity import COMPONENTS
 from endcap_operator.plan.conditions import (
     Condition,
     accepted,
     condition,
+    invalid,
     moving,
     name_taken,
     status_of,
@@ -21,12 +23,33 @@ from endcap_operator.plan.remedies import advised
 RETRY_SECONDS = 5.0
 
 
+def plan_unread(resource: Resource, observed: Observed) -> Plan:
+    """For a spec that cannot be read at all."""
+    if COMPONENTS[resource.identity.kind]:
+        return plan_unaccepted(resource, observed, resource.problems)
+    kind = "Valid" if resource.identity.kind == "FeatureView" else "Accepted"
+    said = invalid(kind, "; ".join(resource.problems), resource.generation)
+    return Plan(status={"observedGeneration": resource.generation, "conditions": [said]})
+
+
 def plan_unaccepted(resource: Resource, observed: Observed, problems: Sequence[str]) -> Plan:
     """The author must act; pods that serve an earlier spec go on."""
     failure = Failure("InvalidSpec", "; ".join(problems))
     conditions = [
         accepted(resource.generation, problems),
         ready_or(failure, resource, observed),
+        *stopped(failure, resource.generation),
+    ]
+    return Plan(status=status_of(resource, observed.pods, conditions))
+
+
+def plan_waiting(resource: Resource, observed: Observed, failure: Failure) -> Plan:
+    """Sound, and yet not possible: what it names is missing or unsound. Pods that serve an earlier state go on."""
+    said = condition("Ready", "False", failure.reason, advised(failure), resource.generation)
+    unsound = failure.reason.endswith("Invalid")
+    conditions = [
+        accepted(resource.generation),
+        ready_or(failure, resource, observed) if unsound else said,
         *stopped(failure, resource.generation),
     ]
     return Plan(status=status_of(resource, observed.pods, conditions))

@@ -10,6 +10,7 @@ from typing import Any
 
 from endcap_operator.keys import Manifest
 from endcap_operator.manifests.deployment import TEMPLATE
+from endcap_operator.manifests.identity import COMPONENT
 
 REVISION = "endcap.dev/revision"
 _STARTING = frozenset({"ContainerCreating", "PodInitializing"})
@@ -61,6 +62,7 @@ class Pod:
     failure: Failure | None = None
     serving: Serving | None = None
     overdue: bool = False
+    component: str = ""
 
 
 def pod_of(manifest: Manifest, variable: str | None = None) -> Pod:
@@ -79,6 +81,7 @@ def pod_of(manifest: Manifest, variable: str | None = None) -> Pod:
         nudged=annotations.get(REVISION),
         environment=_variable(manifest, variable) if variable else None,
         failure=None if ready else _failure(status),
+        component=(metadata.get("labels") or {}).get(COMPONENT, ""),
     )
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from endcap_api.v1alpha1.base import SecretRef
 from endcap_operator.plan.pods import Failure
 
 _ARTEFACT = "Push the artefact again, or set its uri to one that works"
@@ -19,24 +18,35 @@ REMEDIES = {
     "CrashLoop": "Read why with `kubectl logs`, for the pod and the container that are named",
     "CreateContainerConfigError": "Check the Secret and the claim that the spec names",
     "DigestMismatch": "Set sha256 to the digest of the artefact that is meant, or uri to the right artefact",
+    "EventsLate": "Raise spec.ingest.replicas of the FeatureStore, and see `kubectl describe fs` for it",
     "FailedCreate": "Raise the quota, or lower spec.resources or spec.replicas",
+    "FeatureBundleInvalid": "Correct the FeatureBundle, see `kubectl describe fb`; what it was before is still served",
+    "FeatureBundleNotFound": "Apply a FeatureBundle of that name in this namespace, or correct the name",
+    "FeatureStoreNotFound": "Apply a FeatureStore of that name in this namespace, or correct the name",
+    "FeatureStoreNotReady": "See `kubectl describe fs` for it; features are stale or defaults meanwhile",
+    "FeatureViewInvalid": "Correct the FeatureView, see `kubectl describe fv`; what it was before is still served",
+    "FeatureViewNotFound": "Apply a FeatureView of that name in this namespace, or correct the name",
     "HookLoadFailed": "Correct the hook in the artefact, or preprocess and postprocess in the spec",
     "ImagePullFailed": "Check the images that the operator was installed with, and their pull credentials",
     "ModelNotFound": "Apply a ModelDeployment of that name in this namespace, or correct the step",
     "ModelNotReady": "See `kubectl describe mdep` for it; the graph answers without it meanwhile",
     "ModelLoadFailed": "Correct the artefact, or framework and model.entryPoint in the spec",
+    "IngestSilent": "See `kubectl describe fs` for the FeatureStore; its ingest pods answer when they are ready",
     "InvalidSpec": "Correct the fields that are named; what was accepted before, if anything was, is still served",
+    "NeverWritten": "Write rows with `endcap features load`, or let a graph write back",
     "NameTaken": "Rename this resource, or delete the object that has its name",
     "OOMKilled": "Raise spec.resources.memory",
+    "Outdated": "Run the job or the graph that writes this view again, or raise spec.ttl",
     "PickleRefused": "Save the model as .txt or .skops, or set model.allowPickle if you made the pickle yourself",
     "RolloutStuck": "See `kubectl describe pod`; often a Secret or a claim that the spec names does not exist",
     "Unschedulable": "Lower spec.resources, or add a node; a claim must exist in this namespace",
 }
 
 
-def waiting_for(secret: SecretRef | None) -> str:
+def waiting_for(*secrets: str) -> str:
     """What a pod that does not start may be waiting for: the kubelet tells only its own Events."""
-    return f" If this lasts, check that the Secret {secret.name} is in this namespace." if secret else ""
+    names = " and ".join(dict.fromkeys(secrets))
+    return f" If this lasts, check that the Secret {names} is in this namespace." if names else ""
 
 
 def advised(failure: Failure) -> str:

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pods alone know and are asked for: which revision they serve, and how a store's views fare.
+
+A pod that cannot be asked is no error: it may be starting, or out of reach of the operator.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from endcap_operator.keys import Key
+from endcap_operator.manifests.identity import PORT
+from endcap_operator.plan.facts import Fed, Report
+from endcap_operator.plan.pods import Pod, Rejection, Serving
+
+TIMEOUT = aiohttp.ClientTimeout(total=1.0, connect=0.5)
+MOST_BYTES = {"/-/revision": 65536, "/v1/views": 1048576}
+REPORT_SECONDS = 4.5
+_UNANSWERED = (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Pages:
+    """`reports` remembers what each store's pods said last, and when: many views ask for the same."""
+
+    http: aiohttp.ClientSession
+    reports: dict[Key, tuple[float, Report | None]] = field(default_factory=dict)
+
+    async def serving(self, pod: Pod) -> Serving | None:
+        try:
+            return _serving(await self._page(pod, "/-/revision"))
+        except _UNANSWERED:
+            return None
+
+    async def report(self, store: Key, pods: Iterable[Pod]) -> Report | None:
+        """Of the first ready pod that answers; at most one a few seconds."""
+        at, before = self.reports.get(store, (float("-inf"), None))
+        if time.monotonic() - at < REPORT_SECONDS:
+            return before
+        found = await self._ask([pod for pod in pods if pod.ready])
+        self.reports[store] = (time.monotonic(), found)
+        return found
+
+    def forget(self, store: Key) -> None:
+        self.reports.pop(store, None)
+
+    async def _ask(self, pods: Iterable[Pod]) -> Report | None:
+        for pod in pods:
+            try:
+                return _report(await self._page(pod, "/v1/views"), time.time_ns() // 1_000_000)
+            except _UNANSWERED:
+                continue
+        return None
+
+    async def _page(self, pod: Pod, path: str) -> dict[str, Any]:
+        if not (pod.running and pod.address):
+            raise ValueError(f"pod {pod.name} does not run")
+        host = f"[{pod.address}]" if ":" in pod.address else pod.address
+        async with self.http.get(f"http://{host}:{PORT}{path}", timeout=TIMEOUT) as answer:
+            return dict(json.loads(await answer.content.read(MOST_BYTES[path])))
+
+
+def _serving(answer: Mapping[str, Any]) -> Serving:
+    rejected = answer.get("rejected")
+    refused = (
+        Rejection(*(str(rejected[name]) for name in ("revision", "reason", "message"))) if rejected else None
+    )
+    return Serving(answer["serving"], refused)
+
+
+def _report(answer: Mapping[str, Any], now: int) -> Report:
+    views = {
+        str(name): Fed(_whole(view.get("since_ms")), _whole(view.get("updated_ms")))
+        for name, view in answer["views"].items()
+    }
+    return Report(now, int(answer["lag_ms"]), int(answer["dead_letters"]), views)
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if value else None
