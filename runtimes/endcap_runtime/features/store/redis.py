@@ -161,7 +161,8 @@ def _options(config: StoreConfig, secrets: Path) -> dict[str, Any]:
     options: dict[str, Any] = {
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_timeout": ANSWER_SECONDS,
-        "retry": Retry(NoBackoff(), 0),
+        # Redis was started again: the connection is gone, and the next one does. What was slow is not asked twice.
+        "retry": Retry(NoBackoff(), 1, (exceptions.ConnectionError,)),
     }
     if config.secret is not None:
         folder = secrets / config.secret

@@ -70,7 +70,7 @@ def unusable(headers: Headers, ttl_ms: int, now_ms: int) -> tuple[NDArray[np.uin
     status = np.full(len(headers.known), Status.PRESENT, np.uint8)
     status[~headers.known] = Status.DEFAULTED
     status[headers.broken] = Status.ERROR
-    status[headers.known & (headers.written < now_ms - ttl_ms)] = Status.EXPIRED
+    status[np.logical_and(headers.known, headers.written < now_ms - ttl_ms)] = Status.EXPIRED
     return status, np.not_equal(status, Status.PRESENT)
 
 

@@ -136,7 +136,8 @@ class EventLog:
         """Which events count, [F, events]."""
         time = events["time"]
         inside = (time > start) & (time <= now_ms)
-        return np.logical_and(inside, (events["bits"] & self._predicates) != 0)
+        counted: NDArray[np.bool_] = np.logical_and(inside, (events["bits"] & self._predicates) != 0)
+        return counted
 
     def _reduce(self, events: Array, segments: _Segments, masks: NDArray[np.bool_], whole: Array) -> None:
         for name, (members, fields) in self._groups.items():
@@ -152,7 +153,9 @@ class EventLog:
         """Of the events that count, those of each entity's newest millisecond."""
         times = np.where(mask, time, -FARTHEST)
         newest = np.maximum.reduceat(times, segments.starts, axis=1)
-        return mask & (times == np.repeat(newest, segments.ends - segments.starts, axis=1))
+        repeated = np.repeat(newest, segments.ends - segments.starts, axis=1)
+        latest: NDArray[np.bool_] = np.logical_and(mask, times == repeated)
+        return latest
 
     def _slowly(
         self, events: Array, segments: _Segments, masks: NDArray[np.bool_], whole: Array
