@@ -10,6 +10,7 @@ from difflib import get_close_matches
 
 from endcap_api.feature_checks import bundle_problems, view_problems
 from endcap_api.graph_checks import check_graph, cluster_problems
+from endcap_api.model_checks import model_feature_problems
 from endcap_api.problem import Problem
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
@@ -51,6 +52,8 @@ def _problems(found: Read, workspace: Workspace) -> Iterable[Problem]:
     if isinstance(spec, FeatureBundleSpec):
         return bundle_problems(spec, views)
     known = Features.of(namespace, views, within(workspace.bundles, namespace))
+    if isinstance(spec, ModelDeploymentSpec):
+        return model_feature_problems(spec, known.bundle_contracts())
     if isinstance(spec, InferenceGraphSpec):
         return check_graph(
             spec,

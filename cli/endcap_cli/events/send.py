@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ PATH = "/v1/events"
 BATCH = "application/cloudevents-batch+json"
 UNPROCESSABLE, TOO_LARGE = 422, 413
 PROGRESS_SECONDS = 2.0
+_FIELD = re.compile(r"events\[(\d+)\]\.?(.*)", re.DOTALL)
 AGAIN = "send the same again: what was taken is known by its id and not counted twice"
 
 
@@ -82,12 +84,12 @@ class Sending:
                 return
 
     def _without_refused(self, batch: list[Line], refusal: Refused) -> list[Line]:
-        found = {index: error for error in refusal.errors if (index := index_of(error)) is not None}
+        found = _by_index(refusal.errors)
         if not found and len(batch) > 1:
             raise refusal
         for index, line in enumerate(batch):
             if index in found or not found:
-                self._refuse(line, _words(found[index]) if found else str(refusal))
+                self._refuse(line, found.get(index, str(refusal)))
         return [line for index, line in enumerate(batch) if found and index not in found]
 
     def _refuse(self, line: Line, why: str) -> None:
@@ -103,12 +105,12 @@ class Sending:
         return f"{self.accepted} accepted, {self.refused} refused"
 
 
-def index_of(error: dict[str, Any]) -> int | None:
-    """Which event of the batch an error is of."""
-    index = error.get("index")
-    return index if isinstance(index, int) else None
-
-
-def _words(error: dict[str, Any]) -> str:
-    parts = (error.get("field"), error.get("message"))
-    return ": ".join(str(part) for part in parts if part)
+def _by_index(errors: Iterable[dict[str, Any]]) -> dict[int, str]:
+    """What is wrong with each event of a batch: the store names fields as `events[3].data.amount`."""
+    found: dict[int, str] = {}
+    for error in errors:
+        if matched := _FIELD.fullmatch(str(error.get("field", ""))):
+            words = ": ".join(part for part in (matched[2], str(error.get("message", ""))) if part)
+            index = int(matched[1])
+            found[index] = f"{found[index]}; {words}" if index in found else words
+    return found

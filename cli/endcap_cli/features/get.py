@@ -55,7 +55,7 @@ def _rows(found: Mapping[str, Any], keys: Mapping[str, list[str]]) -> Iterator[t
 def _row(found: Mapping[str, Any], name: str, index: int) -> tuple[str, ...]:
     value = json.dumps(found["columns"][name][index], ensure_ascii=False)
     status = found["statuses"][name][index]
-    description = (found.get("descriptions") or {}).get(name) or ""
+    description = str((found["explain"].get(name) or {}).get("description") or "")
     return name, value, status, _freshness(found), window_text(window_of(found, name, index)), description
 
 
