@@ -9,21 +9,13 @@ to see the models of a graph.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from builders import REMOVED, changed, column, graph, intent, ranker, recaller
+from refusal import Refusal
+from view_refusals import FEATURE_SHAPE
 
 LONG = "x" * 2000
-
-
-class Refusal(NamedTuple):
-    """`words` stand in the message of both readers; `ours` only in that of our own reader."""
-
-    name: str
-    manifest: dict[str, Any]
-    field: str
-    words: str
-    ours: str = ""
 
 
 def _model(name: str, path: str, value: Any, field: str, words: str, ours: str = "") -> Refusal:
@@ -132,6 +124,7 @@ SHAPE: tuple[Refusal, ...] = (
     _graph("empty before model", "spec.fallback", [{"empty": {}}, {"model": "p"}], "spec", "so it is the last" ),
     _graph("fallback of two kinds", "spec.fallback[1].model", "popularity", "spec.fallback[1]", "exactly one of model, catalogue"),
     _graph("body without bound", "spec.limits", {"bodyBytes": 10**9}, "spec.limits.bodyBytes", "less than or equal to 1048576"),
+    *FEATURE_SHAPE,
 )
 
 

@@ -136,7 +136,7 @@ def ranker_with_features(**spec: Any) -> dict[str, Any]:
     inputs = [*ranker()["spec"]["inputs"], {"name": "customer", "type": "string"}]
     features = {"bundle": "customer-preference", "keys": {"customer_id": "customer"}}
     hook = {"python": "basket:numbers"}
-    return ranker(**{"inputs": inputs, "features": features, "preprocess": hook, **spec})
+    return ranker("customer-ranker", **{"inputs": inputs, "features": features, "preprocess": hook, **spec})
 
 
 def sound() -> list[dict[str, Any]]:

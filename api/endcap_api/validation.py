@@ -117,8 +117,11 @@ def _not_text(kind: str, found: ErrorDetails) -> str:
     """The remedy for a number where a text is due: quotes help only where the text would then be right."""
     value, field = found["input"], found["loc"][-1]
     if isinstance(value, int | float):
-        if "a duration is" in str(_schema_at(kind, found["loc"]).get("x-kubernetes-validations", "")):
+        rules = str(_schema_at(kind, found["loc"]).get("x-kubernetes-validations", ""))
+        if "a duration is" in rules:
             return f"must be a string with a unit: write it as {value if value > 0 else 150}ms or 2s"
+        if "a span of time is" in rules:
+            return f"must be a string with a unit: write it as {value if value > 0 else 30}s or 5m"
         if field == "count" and value < 1:
             return 'must be a count of at least 1, as a string: write it as "3" or request.limit'
     return f"must be {_TYPES['string_type']}"
