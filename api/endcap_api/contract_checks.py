@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from endcap_api.cel_ast import Variable
 from endcap_api.expressions import Checked, Environment, ExpressionError, cel_type
 from endcap_api.problem import Problem
 from endcap_api.runtime_config import ModelContract
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
-from endcap_api.v1alpha1.steps import Step
+from endcap_api.v1alpha1.steps import Recall, Step
 from endcap_api.v1alpha1.values import Column, RequestField
 from endcap_api.wiring import SCORE, item_output
 
@@ -20,8 +20,9 @@ PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 def contract_problems(step: Step, contract: ModelContract, where: str) -> Iterator[Problem]:
     if step.recall:
-        yield from recall_problems(step.recall.model, contract, f"{where}.model")
-        yield from _reason_problems(step.recall.reason, contract, f"{where}.reason")
+        yield from recall_problems(step.model_name or "", contract, f"{where}.model")
+        names = [column.name for column in contract.outputs]
+        yield from _reason_problems(step.recall.reason, names, f"{where}.reason")
     if step.rank and not any(c.name == SCORE and c.type == "number" for c in contract.outputs):
         yield Problem(
             f"{where}.model", f"{step.rank.model} cannot rank: it needs an output score of type number"
@@ -38,8 +39,26 @@ def recall_problems(model: str, contract: ModelContract, field: str) -> Iterator
             yield Problem(field, f"{model} cannot recall: its output {column.name} is not an array")
 
 
-def _reason_problems(reason: str | None, contract: ModelContract, field: str) -> Iterator[Problem]:
-    names = {column.name for column in contract.outputs}
+def list_problems(
+    spec: InferenceGraphSpec, recall: Recall, known: Environment, where: str
+) -> Iterator[Problem]:
+    """Of a recall step that takes its candidates from a list of keys."""
+    if PLACEHOLDER.search(recall.reason or "") is not None:
+        yield Problem(f"{where}.reason", "braces are for outputs of a model: a list has none, so remove them")
+    try:
+        checked = known.check(recall.products or "", "list(string)")
+    except ExpressionError as error:
+        yield Problem(f"{where}.products", str(error))
+        return
+    named = [name for name, field in spec.api.request.items() if is_product(field)]
+    if checked.reads & {f"request.{name}" for name in named}:
+        yield Problem(
+            f"{where}.products",
+            "products in a request are names, and keys are needed: read a feature or a model",
+        )
+
+
+def _reason_problems(reason: str | None, names: Sequence[str], field: str) -> Iterator[Problem]:
     for name in PLACEHOLDER.findall(reason or ""):
         if name not in names:
             yield Problem(

@@ -12,7 +12,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from endcap_api.cel_ast import Call, Constant, Variable, walk
-from endcap_api.contract_checks import contract_problems, is_product, recall_problems, source_problems
+from endcap_api.contract_checks import (
+    contract_problems,
+    is_product,
+    list_problems,
+    recall_problems,
+    source_problems,
+)
 from endcap_api.expressions import Checked, Environment, ExpressionError
 from endcap_api.lookup_checks import Known, lookup_problems, write_back_problems
 from endcap_api.problem import Problem
@@ -159,6 +165,8 @@ def _step_problems(spec: InferenceGraphSpec, known: Known, index: int) -> Iterat
             yield from _input_problems(spec, known, step, readable, f"{where}.{step.kind}.inputs")
     if step.features is not None:
         yield from lookup_problems(spec, known, step.features, readable, f"{where}.features")
+    if step.recall and step.recall.products and not known.leaves_open(spec, step.recall.products):
+        yield from list_problems(spec, step.recall, readable, f"{where}.recall")
     for field, source, expected in _expressions(step):
         if not known.leaves_open(spec, source):
             yield from _expression_problems(spec, readable, f"{where}.{field}", source, expected)

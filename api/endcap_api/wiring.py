@@ -61,9 +61,10 @@ def model_variables(spec: InferenceGraphSpec, models: Models, before: Step | Non
 
 def recall_variables(step: Step, models: Models) -> dict[str, str]:
     """Columns that a recall step gives to candidates: every output but the item itself."""
-    if not step.recall or step.recall.model not in models:
+    contract = models.get(step.recall.model or "") if step.recall else None
+    if contract is None:
         return {}
-    outputs = models[step.recall.model].outputs
+    outputs = contract.outputs
     item = item_output(outputs)
     return {f"candidate.{step.identifier}.{c.name}": element_type(c) for c in outputs if c != item}
 

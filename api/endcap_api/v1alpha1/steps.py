@@ -50,9 +50,19 @@ class ModelStep(Element):
 
 
 class Recall(Element):
-    """Asks a model for candidates; they carry its other outputs as candidate.<step>.<output>."""
+    """Candidates from a model, which carry its other outputs as candidate.<step>.<output>, or from a list."""
 
-    model: Name = Field(description="A ModelDeployment of this namespace.")
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule("has(self.model) != has(self.products)", "recall takes exactly one of model and products"),
+        Rule("!has(self.inputs) || has(self.model)", "recall.inputs go with recall.model: remove inputs"),
+    )
+
+    model: Name | None = Field(default=None, description="A ModelDeployment of this namespace.")
+    products: Expression | None = Field(
+        default=None,
+        description="CEL list of keys of the catalogue, the best first, which asks no model: e.g. last.products of a "
+        "features step that reads what a graph wrote back.",
+    )
     inputs: Inputs | None = Field(default=None, description=f"{_INPUTS_TEXT} in the request.")
     top: int = Field(default=100, ge=1, le=1000, description="Most candidates that are taken, best first.")
     reason: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = Field(
@@ -124,8 +134,8 @@ class Step(Element):
             f"a step is exactly one of {', '.join(KINDS[:-1])} and {KINDS[-1]}",
         ),
         Rule(
-            "!has(self.timeout) || has(self.features) || has(self.model) || has(self.recall) || "
-            "(has(self.rank) && has(self.rank.model))",
+            "!has(self.timeout) || has(self.features) || has(self.model) || "
+            "(has(self.recall) && has(self.recall.model)) || (has(self.rank) && has(self.rank.model))",
             "timeout is for steps that look features up or call a model: remove it",
         ),
         Rule(
@@ -154,7 +164,7 @@ class Step(Element):
     )
     features: FeaturesStep | None = Field(default=None, description="Look features up.")
     model: ModelStep | None = Field(default=None, description="Ask a model once a request.")
-    recall: Recall | None = Field(default=None, description="Ask a model for candidates.")
+    recall: Recall | None = Field(default=None, description="Form candidates.")
     rank: Rank | None = Field(default=None, description="Order the candidates.")
     filter: Filter | None = Field(default=None, description="Remove candidates by a rule.")
     limit: Limit | None = Field(default=None, description="At most so many of a kind.")

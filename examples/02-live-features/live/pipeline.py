@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole run: read, recall, rank, measure, package. Weeks are split as in examples/01-basket."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,6 +99,7 @@ def publish(data: History, trained: Trained, resources: Path) -> list[package.Pu
     events.write(data, Replay(), store.folder / "purchases.jsonl")
     past = data.journey.baskets.weeks(1, LAST_TRAINING_WEEK)
     made = package.artefacts(data.journey, past, trained.recall, trained.ranker, RANKER)
+    made += [replace(each, file="again.yaml") for each in made if each.name == "catalogue"]
     return [package.publish(artefact, store, resources) for artefact in made]
 
 

@@ -144,7 +144,8 @@ def _says_who(field: RequestField | None) -> bool:
 def _origins(config: GraphConfig) -> Iterator[Origin]:
     for step in config.spec.steps:
         if step.recall:
-            outputs = {column.name: column for column in config.models[step.recall.model].outputs}
+            asked = config.models[step.recall.model].outputs if step.recall.model else ()
+            outputs = {column.name: column for column in asked}
             template = step.recall.reason or f"Found by {step.name}"
             yield Origin(step.name, compile_reason(template, step.identifier, outputs))
     for rung in config.spec.fallback or ():

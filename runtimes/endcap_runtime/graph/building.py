@@ -26,6 +26,7 @@ from endcap_runtime.graph.steps.expression import compiled
 from endcap_runtime.graph.steps.filter import FilterStep
 from endcap_runtime.graph.steps.inputs import Inputs, compile_inputs
 from endcap_runtime.graph.steps.limit import LimitStep
+from endcap_runtime.graph.steps.listed import ListedStep
 from endcap_runtime.graph.steps.model import ModelStep
 from endcap_runtime.graph.steps.rank import RankByExpression, RankByModel
 from endcap_runtime.graph.steps.recall import RecallStep, Source
@@ -103,8 +104,10 @@ class Builder:
     def _step(self, spec: StepSpec, later: Reads) -> Built:
         if spec.model:
             return self._model(spec, spec.model.model)
-        if spec.recall:
-            return self._recall(spec, spec.recall, later)
+        if spec.recall and spec.recall.products:
+            return self._listed(spec, spec.recall, spec.recall.products)
+        if spec.recall and spec.recall.model:
+            return self._recall(spec, spec.recall, spec.recall.model, later)
         if spec.rank:
             return self._rank(spec, spec.rank)
         if spec.limit:
@@ -124,15 +127,27 @@ class Builder:
         )
         return Built(spec, step, inputs.reads)
 
-    def _recall(self, spec: StepSpec, recall: Recall, later: Reads) -> Built:
-        outputs = self._config.models[recall.model].outputs
+    def _listed(self, spec: StepSpec, recall: Recall, products: str) -> Built:
+        step = ListedStep(
+            name=spec.name,
+            identifier=spec.identifier,
+            bit=self._bits[spec.name],
+            products=compiled(products, self._known(spec)),
+            top=recall.top,
+            catalogue=self._around.catalogue,
+            unknown=self._around.metrics.unknown_items.labels(self._config.name, spec.name),
+        )
+        return Built(spec, step, step.products.reads)
+
+    def _recall(self, spec: StepSpec, recall: Recall, model: str, later: Reads) -> Built:
+        outputs = self._config.models[model].outputs
         wanted = columns_read(spec.identifier, later) | placeholders(recall.reason)
-        inputs = self._inputs(spec, recall.model)
+        inputs = self._inputs(spec, model)
         source = Source(
             name=spec.name,
             identifier=spec.identifier,
             bit=self._bits[spec.name],
-            called=self._called(spec.name, recall.model),
+            called=self._called(spec.name, model),
             inputs=inputs,
             item=_item(outputs),
             columns=[column for column in outputs if column.name in wanted],

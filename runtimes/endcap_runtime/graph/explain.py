@@ -40,7 +40,7 @@ def _rule(step: Step) -> str:
     if step.limit:
         return f"at most {step.limit.max} per {step.limit.per}"
     if step.recall:
-        return f"at most {step.recall.top} from {step.recall.model}"
+        return f"at most {step.recall.top} from {step.recall.model or step.recall.products}"
     if step.rank:
         return f"by {step.rank.by or step.rank.model}"
     if step.features:
