@@ -18,6 +18,8 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PlainSerializer,
+    SerializationInfo,
     StringConstraints,
     model_validator,
 )
@@ -115,6 +117,16 @@ Span = Annotated[
     Spelling(SPAN_PATTERN, "a span of time is 1 to 999999 with s, m or h: write it as 5m or 24h"),
 ]
 
+_FOR_RULES = {"reader": "rules"}
+
+
+def _hidden_from_rules(value: Any, info: SerializationInfo) -> Any:
+    return None if info.context is _FOR_RULES else value
+
+
+# A value of any type: Kubernetes hides such a field from rules, so they must not meet it here either.
+Free = Annotated[Any, PlainSerializer(_hidden_from_rules)]
+
 _MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
@@ -139,7 +151,7 @@ class Element(BaseModel):
 
     @model_validator(mode="after")
     def _rules_hold(self) -> Element:
-        value = self.dump()
+        value = self.model_dump(mode="json", by_alias=True, exclude_none=True, context=_FOR_RULES)
         for rule in self.rules:
             _refuse_unless(rule, value)
         return self

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
 from endcap_api.v1alpha1.base import (
     SPAN_PATTERN,
     Element,
+    Free,
     Identifier,
     Name,
     Rule,
@@ -221,7 +222,7 @@ class Feature(Element):
     items: FeatureItems | None = Field(
         default=None, description="Element type of an array: string, integer or number."
     )
-    default: Any = Field(
+    default: Free = Field(
         default=None,
         description="Value of an entity that is not known, of the feature's own type; 0, false, empty when not set.",
     )

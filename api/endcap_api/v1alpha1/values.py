@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from endcap_api.v1alpha1.base import Element, Identifier, Rule, Text
+from endcap_api.v1alpha1.base import Element, Free, Identifier, Rule, Text
 
 ScalarType = Literal["string", "integer", "number", "boolean", "product"]
 ValueType = Literal["string", "integer", "number", "boolean", "product", "array"]
@@ -68,7 +68,9 @@ class RequestField(Element):
         default=False,
         description="Refuse a request without this field; otherwise it takes its default or is empty.",
     )
-    default: Any = Field(default=None, description="Value when the field is absent; of the field's own type.")
+    default: Free = Field(
+        default=None, description="Value when the field is absent; of the field's own type."
+    )
     enum: list[Annotated[str, StringConstraints(max_length=128)]] | None = Field(
         default=None, min_length=1, max_length=64, description="The values that are allowed."
     )
