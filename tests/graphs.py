@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from builders import column
 from model_servers import ROOT, free_port, wait_ready
 
+from endcap_api.features_config import FeaturesConfig, ViewContract, bundle_contract
 from endcap_api.runtime_config import GraphConfig
 
 CATALOGUE_COLUMNS = [
@@ -110,6 +111,8 @@ class Graph:
         }
     )
     request: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(REQUEST))
+    store: FeaturesConfig | None = None
+    keeps: list[dict[str, Any]] = field(default_factory=list)
 
     def model(self, name: str, url: str, **contract: Any) -> Self:
         """A model that exists at `url`, under its usual contract unless given."""
@@ -128,6 +131,21 @@ class Graph:
 
     def ask(self, name: str, model: str, /, **rest: Any) -> Self:
         return self.step(name, **_split("model", {"model": model}, rest))
+
+    def looks_up(self, name: str, bundle: str, /, **rest: Any) -> Self:
+        """entity=… or keys=…; the bundle is one of `features_of`."""
+        return self.step(name, **_split("features", {"bundle": bundle}, rest))
+
+    def features_of(self, config: FeaturesConfig) -> Self:
+        """The bundles and views of a sidecar's configuration: the graph gets the contracts of those that it names."""
+        made = copy.deepcopy(self)
+        made.store = config
+        return made
+
+    def writes(self, view: str, features: dict[str, str], /, **key: Any) -> Self:
+        made = copy.deepcopy(self)
+        made.keeps.append({"view": view, "features": features, **key})
+        return made
 
     def rank(self, name: str = "rank", **rest: Any) -> Self:
         return self.step(name, **_split("rank", {}, rest))
@@ -167,9 +185,17 @@ class Graph:
             "catalogue": self.catalogue,
             "deadline": "2s",
             "steps": self.steps,
+            **({"writeBack": self.keeps} if self.keeps else {}),
             **self.rest,
         }
-        return {"name": "basket", "namespace": "shop", "spec": spec, "models": self.models}
+        value = {"name": "basket", "namespace": "shop", "spec": spec, "models": self.models}
+        return value | (self._contracts(self.store) if self.store else {})
+
+    def _contracts(self, config: FeaturesConfig) -> dict[str, Any]:
+        named = {step["features"]["bundle"] for step in self.steps if "features" in step}
+        bundles = {name: bundle_contract(config.bundles[name], config.views).dump() for name in named}
+        views = {each["view"]: ViewContract.of(config.views[each["view"]].spec).dump() for each in self.keeps}
+        return {"bundles": bundles, "views": views}
 
     def config(self) -> GraphConfig:
         return GraphConfig.model_validate(self.value())

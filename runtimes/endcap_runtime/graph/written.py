@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,9 +56,7 @@ class Written:
             row = self._row(query, Scope({**query.values, **answer}))
         except (ExpressionFailed, Unavailable):
             return None
-        if row is None or version is None:
-            return row
-        return row | {"version": version}
+        return row | {"version": version} if row else None
 
     def _failed(self, query: Query, name: str) -> bool:
         note = query.notes.get(name)
@@ -118,7 +115,7 @@ def _features(
     columns = {column.name: column for column in view.columns}
     for name, source in each.features.items():
         number = columns[name].type == "number"
-        yield name, (compiled(source, known), float if number else partial(_as_it_is))
+        yield name, (compiled(source, known), float if number else _as_it_is)
 
 
 def _as_it_is(value: Any) -> Any:

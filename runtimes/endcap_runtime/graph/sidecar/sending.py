@@ -8,6 +8,7 @@ oldest of them, never memory or a request.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from contextlib import suppress
 
@@ -16,7 +17,10 @@ from prometheus_client import Counter
 from endcap_runtime.graph.sidecar.client import Sidecar
 from endcap_runtime.graph.upstream import UpstreamFailed
 
+log = logging.getLogger("endcap.graph")
+
 MOST_RECORDS = 1024
+_SILENCE_SECONDS = 10.0
 _SECONDS = 2.0  # as long as a sidecar takes to come back
 
 
@@ -27,6 +31,7 @@ class Records:
         self._sidecar, self._most = sidecar, most
         self._waiting: deque[tuple[bytes, Counter]] = deque()
         self._sending: asyncio.Task[None] | None = None
+        self._silent_until = 0.0
 
     def put(self, record: bytes, dropped: Counter) -> None:
         """Returns at once; the oldest goes when there are too many."""
@@ -43,8 +48,15 @@ class Records:
             record, dropped = self._waiting.popleft()
             try:
                 await self._sidecar.keep(record, loop.time() + _SECONDS)
-            except UpstreamFailed:
+            except UpstreamFailed as failed:
                 dropped.inc()
+                self._tell(failed, loop.time())
+
+    def _tell(self, failed: UpstreamFailed, now: float) -> None:
+        """Seldom: what fails once fails for each request."""
+        if now >= self._silent_until:
+            self._silent_until = now + _SILENCE_SECONDS
+            log.warning("The feature sidecar did not take a record", extra={"detail": failed.message})
 
     async def aclose(self, seconds: float = 1.0) -> None:
         """Sends what waits, for so long."""

@@ -110,6 +110,7 @@ class Asking:
             found.check(self.lookup.contract.columns)
             for column in self.lookup.read:
                 found.values(column)
+            self._failed = self._doubted(found)
         except ValueError as error:
             self.fail("malformed", f"the feature sidecar gave an answer that breaks its contract: {error}")
         else:
@@ -123,39 +124,39 @@ class Asking:
 
         Raises StepFailed.
         """
-        failed = self._failed or (self._found and self._doubted(self._found))
-        if failed:
+        failed = self._failed
+        if failed is not None:
             self.lookup.metrics.failed(failed.kind)
             note.failure, note.kind = failed.reason, failed.kind
-        if self._found is None and failed:
-            if self.lookup.strict:
-                raise failed
-            note.failure = f"defaults: {failed.reason}"
-        lacking = Status.STALE if failed else Status.DEFAULTED
+            if failed.kind != "stale":
+                if self.lookup.strict:
+                    raise failed
+                note.failure = f"defaults: {failed.reason}"
+        lacking = Status.DEFAULTED if failed is None else Status.STALE
         looked_up = LookedUp(self._size, self._keys, self._rows, self._found, self._asked, lacking)
         return self.lookup.put(query, candidates, looked_up)
 
     def _doubted(self, found: Found) -> StepFailed | None:
-        """A reason not to take what was found for what there is."""
+        """Why what was found is not what there is; values that are old are values all the same."""
         if found.holds(Status.STALE):
-            return StepFailed(self.lookup.name, "stale", self._staleness(found))
+            if all(self._unread(found, column) for column in self.lookup.contract.columns):
+                return StepFailed(self.lookup.name, "unavailable", AWAY)
+            return StepFailed(self.lookup.name, "stale", _staleness(found.freshness_ms))
         if found.holds(Status.ERROR):
             return StepFailed(self.lookup.name, "stale", "defaults: what lies in the store cannot be read")
         return None
 
-    def _staleness(self, found: Found) -> str:
-        if all(self._defaults_only(found, column) for column in self.lookup.contract.columns):
-            return f"defaults: {AWAY}"
-        age = found.freshness_ms
-        if age < _SECOND_MS:
-            return "values that lack events which still wait"
-        return f"values up to {round(age / 1000)} s old"
-
-    def _defaults_only(self, found: Found, column: FeatureColumn) -> bool:
-        """Whether no value of a column that is called stale was ever read."""
+    def _unread(self, found: Found, column: FeatureColumn) -> bool:
+        """Whether every value of a column that is called stale is the default: then none was ever read."""
         stale = found.status(column.name) == Status.STALE
         values = found.values(column)[stale]
         return bool((values == defaults(column, len(values))).all())
+
+
+def _staleness(age_ms: int) -> str:
+    if age_ms < _SECOND_MS:
+        return "values that lack events which still wait"
+    return f"values up to {round(age_ms / _SECOND_MS)} s old"
 
 
 def _only(keys: Keys, places: NDArray[np.bool_]) -> Keys:
