@@ -96,6 +96,83 @@ def graph(name: str = "basket", **spec: Any) -> dict[str, Any]:
     return resource("InferenceGraph", name, {**sound, **spec})
 
 
+def feature_store(name: str = "default", **spec: Any) -> dict[str, Any]:
+    """A store with a Redis of its own."""
+    return resource("FeatureStore", name, spec)
+
+
+def activity(name: str = "customer-activity", **spec: Any) -> dict[str, Any]:
+    """A view of what a customer did, over windows of events."""
+    sound = {
+        "entity": {"name": "customer", "keys": [{"name": "customer_id"}]},
+        "ttl": "26h",
+        "source": {"stream": {"lateness": "1h"}},
+        "features": [
+            {
+                "name": "clicks",
+                "type": "integer",
+                "event": "click",
+                "aggregation": "count",
+                "windows": ["1h", "24h"],
+            },
+            {
+                "name": "spend",
+                "type": "number",
+                "event": "purchase",
+                "field": "amount",
+                "aggregation": "sum",
+                "windows": ["24h"],
+            },
+        ],
+    }
+    return resource("FeatureView", name, {**sound, **spec})
+
+
+def segment(name: str = "customer-segment", **spec: Any) -> dict[str, Any]:
+    """A view of what a job found out about a customer."""
+    sound = {
+        "entity": {"name": "customer", "keys": [{"name": "customer_id"}]},
+        "ttl": "48h",
+        "source": {"precomputed": {}},
+        "features": [{"name": "segment", "type": "string", "default": "new"}],
+    }
+    return resource("FeatureView", name, {**sound, **spec})
+
+
+def last_intent(name: str = "last-intent", **spec: Any) -> dict[str, Any]:
+    """A view of what a graph found out about a customer with the model micro-intent."""
+    sound = {
+        "entity": {"name": "customer", "keys": [{"name": "customer_id"}]},
+        "ttl": "24h",
+        "source": {"derived": {"model": "micro-intent"}},
+        "features": [{"name": "intent", "type": "string"}],
+    }
+    return resource("FeatureView", name, {**sound, **spec})
+
+
+def bundle(name: str = "customer-preference", **spec: Any) -> dict[str, Any]:
+    """A bundle across the first two views."""
+    sound = {
+        "features": [
+            {"view": "customer-activity", "feature": "clicks", "window": "1h"},
+            {"view": "customer-segment", "feature": "segment"},
+        ]
+    }
+    return resource("FeatureBundle", name, {**sound, **spec})
+
+
+def with_features(manifest: dict[str, Any], bundle_name: str = "customer-preference") -> dict[str, Any]:
+    """The graph with a features step before all others, for the household of the request."""
+    step = {"name": "customer", "features": {"bundle": bundle_name, "entity": "request.household"}}
+    return changed(manifest, "spec.steps", [step, *manifest["spec"]["steps"]])
+
+
+def writing_back(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The graph, which keeps the intent that it found."""
+    kept = {"view": "last-intent", "entity": "request.household", "features": {"intent": "intent.label"}}
+    return changed(manifest, "spec.writeBack", [kept])
+
+
 def changed(manifest: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """A copy with the field at `path` (`spec.steps[0].timeout`) set, or gone for REMOVED.
 

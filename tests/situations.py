@@ -3,17 +3,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from builders import graph, intent, ranker, recaller
+from builders import (
+    activity,
+    bundle,
+    column,
+    feature_store,
+    graph,
+    intent,
+    last_intent,
+    ranker,
+    recaller,
+    segment,
+)
 
 from endcap_operator.keys import Key, key_of
 from endcap_operator.manifests.model import CONFIG
 from endcap_operator.plan.children import deployment_of
-from endcap_operator.plan.configuration import kept
+from endcap_operator.plan.configuration import kept, kept_features
 from endcap_operator.plan.entry import plan_for, resource_of
-from endcap_operator.plan.facts import Observed, Plan, Referenced
+from endcap_operator.plan.facts import Fed, Observed, Plan, Referenced, Report
 from endcap_operator.plan.pods import Failure, Pod, Rejection, Serving
 from endcap_operator.plan.rollout import template_of
 from endcap_operator.platform import Platform
@@ -59,6 +71,11 @@ def models(*, ready: bool = True) -> dict[Key, Referenced]:
     return known(ranker(), recaller(), intent(), ready=ready)
 
 
+def features(*, ready: bool = True) -> dict[Key, Referenced]:
+    """A store, three views and a bundle, and the model behind a derived one."""
+    return known(feature_store(), activity(), segment(), last_intent(), bundle(), intent(), ready=ready)
+
+
 def deployed(plan: Plan) -> dict[Key, Any]:
     """The children that a plan makes, with the UIDs that an API server gives."""
     return {
@@ -76,7 +93,8 @@ def planned_children(manifest: dict[str, Any], others: dict[Key, Referenced]) ->
 def pod(plan: Plan, number: int = 0, **facts: Any) -> Pod:
     """A ready pod of the planned Deployment."""
     deployment = deployment_of(plan.manifests)
-    env = {e["name"]: e["value"] for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    env = {e["name"]: e["value"] for e in container.get("env", ())}
     name = deployment["metadata"]["name"]
     sound = Pod(
         name=f"{name}-{number}",
@@ -105,13 +123,46 @@ def failing(manifest: dict[str, Any], reason: str = "DigestMismatch") -> Pod:
     return pod(plan, 1, ready=False, running=False, failure=failure)
 
 
-def settled_graph(manifest: dict[str, Any] | None = None, replicas: int = 2) -> Observed:
+def settled_graph(
+    manifest: dict[str, Any] | None = None, replicas: int = 2, others: Mapping[Key, Referenced] | None = None
+) -> Observed:
     """Every replica confirms what is wanted."""
-    manifest = manifest or graph_resource()
-    plan = plan_for(resource_of(manifest), Observed(resources=models()), PLATFORM)
+    manifest, resources = manifest or graph_resource(), {**models(), **(others or {})}
+    plan = plan_for(resource_of(manifest), Observed(resources=resources), PLATFORM)
     revision = revision_of(plan)
     pods = tuple(pod(plan, number, serving=Serving(revision)) for number in range(replicas))
-    return Observed(children=deployed(plan), pods=pods, resources=models())
+    return Observed(children=deployed(plan), pods=pods, resources=resources)
+
+
+def asking_model(**spec: Any) -> dict[str, Any]:
+    """A Python model that takes features of the customer for whom it is asked."""
+    inputs = [column("cart", "array", "product"), column("household", "string")]
+    asked = {"bundle": "customer-preference", "keys": {"customer_id": "household"}}
+    return stored(recaller(inputs=inputs, features=asked, **spec))
+
+
+def settled_store(manifest: dict[str, Any] | None = None) -> Observed:
+    """The Redis is ready, and the ingest pod confirms what it is to feed."""
+    manifest = manifest or stored(feature_store())
+    plan = plan_for(resource_of(manifest), Observed(resources=features()), PLATFORM)
+    config = kept_features(next(m for m in plan.manifests if m["kind"] == "ConfigMap")["data"])
+    assert config is not None
+    pods = [pod(replace(plan, manifests=(m,))) for m in plan.manifests if m["kind"] == "Deployment"]
+    redis, ingest = (replace(p, component=p.name.split("-")[1]) for p in pods)
+    confirming = replace(ingest, serving=Serving(config.revision))
+    return Observed(children=deployed(plan), pods=(redis, confirming), resources=features(), report=report())
+
+
+NOW = 1_795_600_000_000
+
+
+def report(lag_ms: int = 40, **views: Fed) -> Report:
+    """An ingest pod's: the stream has been fed for seven hours, the job has run an hour ago."""
+    fed = {
+        "customer-activity": Fed(NOW - 7 * 3_600_000, NOW - 40),
+        "customer-segment": Fed(None, NOW - 3_600_000),
+    }
+    return Report(NOW, lag_ms, dead_letters=2, views={**fed, **views})
 
 
 def revision_of(plan: Plan) -> str:

@@ -26,6 +26,8 @@ from endcap_cluster import audit, ports, tools
 from kube import Client, checked, condition, eventually
 from situations import PLATFORM
 
+from endcap_api.v1alpha1.kinds import KINDS
+
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "endcap-system"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:endcap-operator"
@@ -150,7 +152,7 @@ def install_crds(client: Client) -> None:
         manifest = yaml.safe_load(file.read_text())
         path = f"apis/apiextensions.k8s.io/v1/customresourcedefinitions/{manifest['metadata']['name']}"
         checked(_applied(client, path, manifest))
-    for kind in ("ModelDeployment", "InferenceGraph"):
+    for kind in KINDS:
         eventually(lambda kind=kind: client.send("GET", client.path(kind)).is_success, f"{kind} is served")
 
 

@@ -14,18 +14,34 @@ from typing import Any
 
 import pytest
 import yaml
-from builders import changed
+from builders import (
+    activity,
+    bundle,
+    changed,
+    feature_store,
+    last_intent,
+    segment,
+    with_features,
+    writing_back,
+)
 from situations import (
     PLATFORM,
+    asking_model,
     failing,
+    features,
     graph_resource,
+    known,
     model_resource,
     models,
+    report,
     serving,
     settled_graph,
     settled_model,
+    settled_store,
+    stored,
 )
 
+from endcap_api.features_config import FeaturesConfig
 from endcap_api.runtime_config import GraphConfig
 from endcap_operator.keys import Key
 from endcap_operator.plan.entry import plan_for, resource_of
@@ -33,7 +49,17 @@ from endcap_operator.plan.facts import Observed, Plan
 from endcap_operator.plan.rollout import template_of
 
 GOLDEN = Path(__file__).parent / "plans"
-IN_FULL = ("model-new", "model-with-secret-and-range", "model-from-a-claim", "graph-new")
+IN_FULL = (
+    "model-new",
+    "model-with-secret-and-range",
+    "model-from-a-claim",
+    "graph-new",
+    "graph-with-features",
+    "model-with-features",
+    "store-new",
+    "store-with-storage-and-range",
+    "store-of-ones-own",
+)
 CASES: dict[str, Callable[[], Plan]] = {}
 
 
@@ -135,6 +161,118 @@ def graph_whose_model_went() -> Plan:
     return planned(graph_resource(), replace(observed, resources=known))
 
 
+@case("graph-with-features")
+def graph_with_features() -> Plan:
+    """The sidecar, what it is told, and the Secret that it alone sees."""
+    return planned(with_features(graph_resource()), Observed(resources={**models(), **features()}))
+
+
+@case("graph-that-writes-back")
+def graph_that_writes_back() -> Plan:
+    known = {**models(), **features()}
+    return planned(writing_back(graph_resource()), Observed(resources=known))
+
+
+@case("graph-whose-bundle-went")
+def graph_whose_bundle_went() -> Plan:
+    """What was served before is, and the sidecar stays."""
+    observed = settled_graph(with_features(graph_resource()), others=features())
+    known = {key: other for key, other in observed.resources.items() if key.kind != "FeatureBundle"}
+    return planned(with_features(graph_resource()), replace(observed, resources=known))
+
+
+@case("graph-that-asks-no-more")
+def graph_that_asks_no_more() -> Plan:
+    observed = settled_graph(with_features(graph_resource()), others=features())
+    return planned(graph_resource(), observed)
+
+
+@case("model-with-features")
+def model_with_features() -> Plan:
+    return planned(asking_model(), Observed(resources=features()))
+
+
+@case("model-whose-view-is-missing")
+def model_whose_view_is_missing() -> Plan:
+    known = {key: other for key, other in features().items() if key.name != "customer-segment"}
+    return planned(asking_model(), Observed(resources=known))
+
+
+@case("store-new")
+def store_new() -> Plan:
+    return planned(stored(feature_store()), Observed(resources=features()))
+
+
+@case("store-with-storage-and-range")
+def store_with_storage_and_range() -> Plan:
+    embedded = {"fsync": "always", "storage": {"size": "2Gi", "className": "fast"}}
+    ingest = {"replicas": {"min": 2, "max": 4}}
+    return planned(stored(feature_store(embedded=embedded, ingest=ingest)))
+
+
+@case("store-of-ones-own")
+def store_of_ones_own() -> Plan:
+    redis = {"url": "rediss://cache.shop:6380/1", "secretRef": {"name": "cache"}}
+    return planned(stored(feature_store(redis=redis)), Observed(resources=features()))
+
+
+@case("store-on-a-cluster")
+def store_on_a_cluster() -> Plan:
+    redis = {"url": "redis://cluster.shop:6379", "cluster": True}
+    return planned(stored(feature_store(redis=redis, servingLog={"maxEntries": 500})))
+
+
+@case("store-serving")
+def store_serving() -> Plan:
+    return planned(stored(feature_store()), settled_store())
+
+
+@case("store-that-became-ones-own")
+def store_that_became_ones_own() -> Plan:
+    """The Redis goes; its volume and its Secret stay until the store itself is deleted."""
+    embedded = {"storage": {"size": "2Gi"}}
+    observed = settled_store(stored(feature_store(embedded=embedded)))
+    return planned(stored(feature_store(redis={"url": "redis://cache.shop:6379"})), observed)
+
+
+@case("store-with-an-unsound-view")
+def store_with_an_unsound_view() -> Plan:
+    """What is fed of it stays what it was."""
+    broken = changed(segment(), "spec.features[0].default", "x" * 64)
+    observed = settled_store()
+    return planned(
+        stored(feature_store()),
+        replace(observed, resources={**observed.resources, **known(broken)}),
+    )
+
+
+@case("view-filling")
+def view_filling() -> Plan:
+    return planned(stored(activity()), replace(Observed(resources=features()), report=report()))
+
+
+@case("view-without-its-store")
+def view_without_its_store() -> Plan:
+    return planned(stored(activity(store="other")), Observed(resources=features()))
+
+
+@case("view-derived-and-never-written")
+def view_derived_and_never_written() -> Plan:
+    return planned(stored(last_intent()), Observed(resources=features(), report=report()))
+
+
+@case("bundle-used")
+def bundle_used() -> Plan:
+    callers = (Key("InferenceGraph", "shop", "basket"), Key("ModelDeployment", "shop", "ranker"))
+    return planned(stored(bundle()), Observed(resources=features(), callers=callers))
+
+
+@case("bundle-with-an-unknown-window")
+def bundle_with_an_unknown_window() -> Plan:
+    manifest = changed(bundle(), "spec.features[0].window", "5m")
+    return planned(stored(manifest), Observed(resources=features()))
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_plan_is_the_golden_one(name: str) -> None:
     plan = yaml.dump(
@@ -159,7 +297,8 @@ def _shown(name: str, plan: Plan) -> dict[str, Any]:
         "status": plan.status,
         "recheck": plan.recheck,
         "seed": plan.seed,
-        "prune": [m["kind"] for m in plan.prune],
+        "secret": plan.secret,
+        "prune": [f"{m['kind']} {m['metadata']['name']}" for m in plan.prune],
         "nudge": [{"pod": n.pod.name, "value": n.value} for n in plan.nudge],
         "manifests": [_brief(m) if name not in IN_FULL else m for m in plan.manifests],
     }
@@ -169,14 +308,16 @@ def _shown(name: str, plan: Plan) -> dict[str, Any]:
 def _brief(manifest: dict[str, Any]) -> dict[str, Any]:
     """Which child, and which configuration or template it has: what the manifests are made of is shown elsewhere."""
     if manifest["kind"] == "ConfigMap":
-        return {"ConfigMap": {name: f"revision {_revision(text)}" for name, text in manifest["data"].items()}}
+        data = manifest["data"].items()
+        return {"ConfigMap": {name: f"revision {_revision(name, text)}" for name, text in data}}
     if manifest["kind"] == "Deployment":
         return {"Deployment": f"template {template_of(manifest)}"}
     return {manifest["kind"]: manifest["metadata"]["name"]}
 
 
-def _revision(text: str) -> str:
-    return GraphConfig.model_validate_json(text).revision
+def _revision(name: str, text: str) -> str:
+    of = FeaturesConfig if name == "features.json" else GraphConfig
+    return of.model_validate_json(text).revision
 
 
 def test_every_golden_file_has_its_case() -> None:

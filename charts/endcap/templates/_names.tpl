@@ -21,23 +21,32 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- join "," $pairs }}
 {{- end }}
 
-{{- /* What the operator may do in a namespace: each verb is used. Secrets, exec and wildcards are not among them. */ -}}
+{{- /*
+What the operator may do in a namespace: each verb is used. Exec and wildcards are not among them. It makes the Secret
+of a feature store and can never read it, nor any other.
+*/ -}}
 {{- define "endcap.rules" -}}
 - apiGroups: [endcap.dev]
-  resources: [modeldeployments, inferencegraphs]
+  resources: [modeldeployments, inferencegraphs, featurestores, featureviews, featurebundles]
   verbs: [list, watch]
 - apiGroups: [endcap.dev]
-  resources: [modeldeployments/status, inferencegraphs/status]
+  resources: [modeldeployments/status, inferencegraphs/status, featurestores/status, featureviews/status, featurebundles/status]
   verbs: [patch]
 - apiGroups: [""]
   resources: [services, configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]

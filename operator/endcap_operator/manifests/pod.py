@@ -108,7 +108,7 @@ def container(
         "name": name,
         "image": image,
         "command": list(command),
-        "env": env,
+        **({"env": env} if env else {}),
         "securityContext": LOCKED_DOWN,
         "volumeMounts": [mount.mount for mount in mounts],
         "terminationMessagePolicy": "File",
