@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,13 +28,20 @@ def answer_of(found: Found) -> dict[str, Any]:
 
 
 def explained(found: Found) -> dict[str, Any]:
-    """The same, and what each column means."""
-    described = {column.name: _description(column.description, column.feature) for column in found.columns}
-    return {**answer_of(found), "explain": described}
+    """The same, and what each column means; a row whose window is TRUNCATED, with the window that it really has."""
+    told = {column.name: _explained(found, place) for place, column in enumerate(found.columns)}
+    return {**answer_of(found), "explain": told}
 
 
-def _description(text: str | None, feature: str) -> Mapping[str, Any]:
-    return {"feature": feature, "description": text}
+def _explained(found: Found, place: int) -> dict[str, Any]:
+    column, window = found.columns[place], found.windows[place]
+    kept = found.kept_from.get(place, {})
+    rows = {str(row): _window((start, window[1])) for row, start in kept.items() if window is not None}
+    return {
+        "feature": column.feature,
+        "description": column.description,
+        **({"windows": rows} if rows else {}),
+    }
 
 
 def _statuses(found: Found) -> list[list[str]]:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from endcap_api.features_config import BundleContract
-from endcap_runtime.features.layout import InvalidEntity, Status, View
+from endcap_runtime.features.layout import Evaluated, InvalidEntity, Status, View
 from endcap_runtime.features.lookup.entities import InvalidKeys, entities_of, values_of
 from endcap_runtime.features.lookup.found import Found, Read, Window
+from endcap_runtime.features.windows.header import HEADER
 
 _MOST_KNOWN = 65_536
 
@@ -71,7 +72,7 @@ class Bundle:
         try:
             return tuple(part.view.key(values) for part in self.parts)
         except InvalidEntity as error:
-            raise InvalidKeys(f"{self.contract.keys[0].name}[{row}]", str(error)) from error
+            raise InvalidKeys(f"{error.field}[{row}]", error.message) from error
 
     def found(self, reads: Sequence[Read]) -> Found:
         """The bundle's columns from the states of each part."""
@@ -79,14 +80,28 @@ class Bundle:
         values: list[Any] = [None] * len(self.columns)
         windows: list[Window] = [None] * len(self.columns)
         statuses = np.empty((len(self.columns), rows), np.uint8)
+        kept: dict[int, Mapping[int, int]] = {}
         for part, read in zip(self.parts, reads, strict=True):
             evaluated = part.view.evaluate(read.states, read.now_ms)
             for column, place in zip(part.picked, part.places, strict=True):
                 values[place] = evaluated.values[column]
                 windows[place] = evaluated.windows[column]
                 statuses[place] = _flagged(evaluated.statuses[column], read, late=read.late and part.stream)
+            if part.view.kind == "events" and (evaluated.statuses == Status.TRUNCATED).any():
+                kept |= _kept_from(part, evaluated, read.states)
         age = max(read.age_ms for read in reads)
-        return Found(self.name, self.digest, self.columns, values, statuses, windows, age)
+        return Found(self.name, self.digest, self.columns, values, statuses, windows, age, kept)
+
+
+def _kept_from(
+    part: Part, evaluated: Evaluated, states: Sequence[bytes | None]
+) -> dict[int, Mapping[int, int]]:
+    """By place in the bundle and row: the time of the newest event that is no longer kept."""
+    kept: dict[int, Mapping[int, int]] = {}
+    for column, place in zip(part.picked, part.places, strict=True):
+        rows = np.flatnonzero(evaluated.statuses[column] == Status.TRUNCATED).tolist()
+        kept[place] = {row: HEADER.unpack_from(states[row] or b"")[-1] for row in rows}
+    return kept
 
 
 def _flagged(statuses: Any, read: Read, *, late: bool) -> Any:

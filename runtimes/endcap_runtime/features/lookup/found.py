@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,8 @@ class Found:
     """One bundle for N entities.
 
     values: [N] a column, in the bundle's order; statuses: [columns, N]; windows: from and to in ms of Redis' clock;
-    freshness_ms: age of the oldest state that was used.
+    freshness_ms: age of the oldest state that was used; kept_from: by column and row, in ms, where a TRUNCATED window
+    really begins.
     """
 
     bundle: str
@@ -49,6 +50,7 @@ class Found:
     statuses: NDArray[np.uint8]
     windows: list[Window]
     freshness_ms: int
+    kept_from: Mapping[int, Mapping[int, int]]
 
     @property
     def rows(self) -> int:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
+
+from endcap_runtime.features.store import StoreUnavailable
 
 _MOST_UNDER_WAY = 4
 _MOST_KEYS = 8192
 _STUCK_SECONDS = 0.5
 
 States = list[bytes | None]
-Fetch = Callable[[Sequence[bytes]], Awaitable[States]]
+Fetch = Callable[[Sequence[bytes]], asyncio.Future[States]]
 
 
 class _Member(NamedTuple):
@@ -27,13 +30,13 @@ class _Member(NamedTuple):
 
 
 class Reads:
-    """`fetch` raises StoreUnavailable, and so do the futures that are given out."""
+    """The futures of `fetch` raise StoreUnavailable, and so do those that are given out."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Member] = []
-        self._under_way: dict[asyncio.Task[None], float] = {}
+        self._under_way: dict[asyncio.Future[States], float] = {}
         self._scheduled = False
 
     def get(self, keys: Sequence[bytes]) -> asyncio.Future[States]:
@@ -56,9 +59,9 @@ class Reads:
     def _send(self) -> None:
         self._scheduled = False
         while len(self._under_way) < _MOST_UNDER_WAY and (group := self._next_group()):
-            task = self._loop.create_task(self._run(group))
-            self._under_way[task] = time.monotonic()
-            task.add_done_callback(self._done)
+            fetched = self._fetch(_joined(group))
+            self._under_way[fetched] = time.monotonic()
+            fetched.add_done_callback(partial(self._landed, group))
 
     def _next_group(self) -> list[_Member]:
         group: list[_Member] = []
@@ -70,21 +73,16 @@ class Reads:
                 size += len(member.keys)
         return group
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        del self._under_way[task]
-        self._send()
-
-    async def _run(self, group: list[_Member]) -> None:
-        try:
-            states = await self._fetch(_joined(group))
-        except Exception as error:  # noqa: BLE001 (each caller raises it)
+    def _landed(self, group: list[_Member], fetched: asyncio.Future[States]) -> None:
+        del self._under_way[fetched]
+        if fetched.cancelled():
+            _reject(group, StoreUnavailable("connection", "the store is no longer read from"))
+        elif (error := fetched.exception()) is not None:
             _reject(group, error)
         else:
-            _resolve(group, states)
-
-    def close(self) -> None:
-        for task in list(self._under_way):
-            task.cancel()
+            _resolve(group, fetched.result())
+        if self._waiting:
+            self._send()
 
 
 def _joined(group: list[_Member]) -> Sequence[bytes]:
@@ -100,7 +98,7 @@ def _resolve(group: list[_Member], states: States) -> None:
         start = end
 
 
-def _reject(group: list[_Member], error: Exception) -> None:
+def _reject(group: list[_Member], error: BaseException) -> None:
     for member in group:
         if not member.future.done():
             member.future.set_exception(error)

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from endcap_runtime.features.lookup.clock import RedisClock
 from endcap_runtime.features.lookup.found import Read
 from endcap_runtime.features.lookup.memory import Memory
 from endcap_runtime.features.lookup.metrics import LookupMetrics
+from endcap_runtime.features.lookup.mget import ANSWER_SECONDS, Mget
 from endcap_runtime.features.lookup.near import Asked, Got, NearCache
 from endcap_runtime.features.lookup.reads import Reads, States
 from endcap_runtime.features.lookup.tracking import Tracking
@@ -32,7 +34,6 @@ log = logging.getLogger("endcap.features")
 
 POLL_SECONDS = 1.0
 PROBE_SECONDS = 0.25
-_ANSWER_SECONDS = 2.0
 
 
 class NearSettings(NamedTuple):
@@ -55,6 +56,7 @@ class Source:
     ) -> None:
         self.name, self.config, self.redis = name, config, redis
         self._metrics = metrics
+        self._mget = None if config.cluster else Mget(redis)
         self._reads = Reads(self._fetch)
         self._near: NearCache | None = None
         self._tracking: Tracking | None = None
@@ -80,10 +82,11 @@ class Source:
             self._tasks.append(asyncio.create_task(self._tracking.follow()))
 
     async def close(self) -> None:
-        self._reads.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._mget is not None:
+            await self._mget.aclose()
         await self.redis.aclose()
 
     def track(self, views: Iterable[View]) -> None:
@@ -134,18 +137,24 @@ class Source:
         finally:
             timer.cancel()
 
-    async def _fetch(self, keys: Sequence[bytes]) -> States:
-        began = time.monotonic()
+    def _fetch(self, keys: Sequence[bytes]) -> asyncio.Future[States]:
+        read = asyncio.create_task(self._read_cluster(keys)) if self._mget is None else self._mget.read(keys)
+        read.add_done_callback(partial(self._fetched, time.monotonic()))
+        return read
+
+    async def _read_cluster(self, keys: Sequence[bytes]) -> States:
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                states = await self.redis.read(keys)
-        except (StoreUnavailable, TimeoutError) as error:
-            outcome = "timeout" if isinstance(error, TimeoutError) else "unavailable"
-            self._metrics.read(self.name, outcome, time.monotonic() - began)
-            self._left(str(error) or "no answer")
-            raise
-        self._metrics.read(self.name, "ok", time.monotonic() - began)
-        return states
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self.redis.read(keys)
+        except TimeoutError as error:
+            raise StoreUnavailable("timeout", "no answer") from error
+
+    def _fetched(self, began: float, read: asyncio.Future[States]) -> None:
+        error = None if read.cancelled() else read.exception()
+        outcome = "ok" if error is None else "unavailable"
+        self._metrics.read(self.name, outcome, time.monotonic() - began)
+        if error is not None:
+            self._left(str(error))
 
     def _left(self, reason: str) -> None:
         if not self._away:
@@ -161,7 +170,7 @@ class Source:
         """Asks for the clock and the lag once a second, and four times a second whether it is back."""
         while True:
             try:
-                async with asyncio.timeout(_ANSWER_SECONDS):
+                async with asyncio.timeout(ANSWER_SECONDS):
                     await self._probe()
                 self._returned()
             except (StoreUnavailable, RedisError, OSError, TimeoutError) as error:

@@ -61,7 +61,8 @@ class Tracking:
             return
         connection: Any = None
         try:
-            connection = self._redis.client.connection_pool.make_connection()
+            pool = self._redis.client.connection_pool
+            connection = pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
             await connection.connect()
             await self._listen(connection)
         except (StoreUnavailable, RedisError, OSError, TimeoutError) as error:

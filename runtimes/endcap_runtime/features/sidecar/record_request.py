@@ -108,9 +108,9 @@ def _packed(path: str, write: Mapping[str, Any], at_ms: int, compiled: Compiled)
     except InvalidKeys as error:
         raise unfit(FieldError(f"{path}.keys.{error.field}", error.message)) from error
     except InvalidEntity as error:
-        raise unfit(FieldError(f"{path}.keys", str(error))) from error
+        raise unfit(FieldError(f"{path}.keys.{error.field}", error.message)) from error
     except InvalidRow as error:
-        raise unfit(FieldError(f"{path}.features", str(error))) from error
+        raise unfit(FieldError(f"{path}.features.{error.field}", error.message)) from error
 
 
 def _mapping(path: str, name: str, write: Mapping[str, Any]) -> dict[str, Any]:
