@@ -51,15 +51,15 @@ def _problems(found: Read, workspace: Workspace) -> Iterable[Problem]:
         return view_problems(spec)
     if isinstance(spec, FeatureBundleSpec):
         return bundle_problems(spec, views)
-    known = Features.of(namespace, views, within(workspace.bundles, namespace))
+    known = Features.of(views, within(workspace.bundles, namespace))
     if isinstance(spec, ModelDeploymentSpec):
-        return model_feature_problems(spec, known.bundle_contracts())
+        return model_feature_problems(spec, known.bundle_contracts)
     if isinstance(spec, InferenceGraphSpec):
         return check_graph(
             spec,
             workspace.contracts(namespace),
-            bundles=known.bundle_contracts(),
-            views=known.view_contracts(),
+            bundles=known.bundle_contracts,
+            views=known.view_contracts,
         )
     return ()
 

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = _bundle(features, arguments.bundle)
     columns = _compared(features, bundle, arguments.bundle)
     store = columns[0].view.store
-    views = {name: one.spec for name, one in features.views.items() if _reads_events(one.spec, store)}
+    views = {name: view for name, view in features.views.items() if _reads_events(view, store)}
     history = History.of(views, chain.from_iterable(read(str(file)) for file in arguments.events))
     complain(ASSUMED)
     complain(f"left out: {history.refused} that the store refuses, {history.repeated} sent twice")
@@ -76,7 +76,7 @@ def _bundle(features: Features, name: str) -> FeatureBundleSpec:
 def _compared(features: Features, bundle: FeatureBundleSpec, name: str) -> list[Compared]:
     found = []
     for selected in bundle.features:
-        view = features.views[selected.view].spec
+        view = features.views[selected.view]
         if view.kind == "stream":
             feature = next(one for one in view.features if one.name == selected.feature)
             found.append(Compared(selected, view, feature))

@@ -31,7 +31,7 @@ def _of_files(paths: Sequence[str], arguments: argparse.Namespace) -> Features:
     workspace = sound(list(paths), namespace=arguments.namespace or "default")
     namespaces = {name.namespace for name in (*workspace.views, *workspace.bundles)}
     namespace = arguments.namespace or next(iter(sorted(namespaces)), "default")
-    return Features.of(namespace, within(workspace.views, namespace), within(workspace.bundles, namespace))
+    return Features.of(within(workspace.views, namespace), within(workspace.bundles, namespace))
 
 
 def _of_cluster(cluster: Cluster, namespace: str) -> Features:
@@ -43,4 +43,4 @@ def _of_cluster(cluster: Cluster, namespace: str) -> Features:
                     specs[manifest["metadata"]["name"]] = parse({"kind": kind, "spec": manifest["spec"]})
     except Refused as refused:
         raise CommandError(f"{cluster.host}: {refused}") from None
-    return Features.of(namespace, found[VIEW], found[BUNDLE])  # type: ignore[arg-type]
+    return Features.of(found[VIEW], found[BUNDLE])  # type: ignore[arg-type]

@@ -26,8 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _rows(features: Features) -> Iterator[tuple[tuple[str, str], tuple[str, ...]]]:
     """With the names that each answers to: that of the feature and that of the column."""
-    for name, view in sorted(features.views.items()):
-        spec = view.spec
+    for name, spec in sorted(features.views.items()):
         for column in columns_of(spec):
             bundles = ", ".join(sorted(_carrying(features, name, column)))
             of_view = (column.name, name, spec.kind, spec.entity.name, _type(column))

@@ -6,28 +6,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from endcap_api.digest import digest_of
-from endcap_api.features_config import StoreConfig
-from endcap_api.runtime_config import (
-    GraphConfig,
-    ModelConfig,
-    ModelContract,
-    bundles_named,
-    version_of,
-    views_written,
-)
-from endcap_api.v1alpha1.featurestore import FeatureStoreSpec
-from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
-from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
-from endcap_cli.feature_contracts import Features
+from endcap_api.runtime_config import ModelConfig
 from endcap_cli.workspace import Name
-from endcap_operator.manifests.features import store_config
-from endcap_operator.manifests.identity import Identity
-from endcap_operator.manifests.model import model_config
 
 LOOPBACK = "127.0.0.1"
 # -P: a file of the folder that somebody works in must not stand for a module of the same name.
@@ -78,39 +62,6 @@ class Places:
     def socket(self, child: int) -> Path:
         """Short, since the path of a socket has at most 107 bytes."""
         return self.sockets / f"{child}.sock"
-
-
-def configured(name: Name, spec: ModelDeploymentSpec, features: Features) -> ModelConfig:
-    """The very configuration that the operator would give the pod."""
-    identity = Identity("ModelDeployment", name.namespace, name.name, "")
-    if spec.features is None:
-        return model_config(identity, spec)
-    bundle = features.bundle_contracts()[spec.features.bundle]
-    return model_config(identity, spec, bundle.columns)
-
-
-def label_of(name: Name, spec: ModelDeploymentSpec) -> str:
-    """Name and version, as answers show them and derived views know them."""
-    return f"{name.name}@{version_of(spec.model.uri)}"
-
-
-def graph_configured(
-    name: Name, spec: InferenceGraphSpec, models: Mapping[str, ModelContract], features: Features
-) -> GraphConfig:
-    return GraphConfig(
-        name=name.name,
-        namespace=name.namespace,
-        spec=spec,
-        models=dict(models),
-        bundles=features.bundle_contracts(bundles_named(spec)) or None,
-        views=features.view_contracts(views_written(spec)) or None,
-    )
-
-
-def store_configured(name: Name, spec: FeatureStoreSpec, url: str | None) -> StoreConfig:
-    """As the operator tells it; `url` is that of the Redis that stands for an embedded one, and wants no password."""
-    config = store_config(name.namespace, name.name, spec)
-    return config.model_copy(update={"url": url, "secret": None}) if url else config
 
 
 def _common(places: Places, files: Files, port: int) -> dict[str, str]:

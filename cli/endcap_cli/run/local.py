@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 
 from endcap_api.features_config import FeaturesConfig
 from endcap_api.graph_checks import check_graph, missing_models
-from endcap_api.runtime_config import GraphConfig, ModelConfig, ModelContract
+from endcap_api.runtime_config import ModelConfig, ModelContract
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
-from endcap_cli.feature_contracts import Features
 from endcap_cli.run import graph as graphs
 from endcap_cli.run.children import Children
-from endcap_cli.run.environment import configured, graph_configured, label_of
 from endcap_cli.run.graph import Configured, Graph
 from endcap_cli.run.model import Model, ModelStart
 from endcap_cli.run.process import StartFailed, is_free
 from endcap_cli.run.stores import Stores
+from endcap_cli.run.told import Told
 from endcap_cli.terminal import CommandError, complain
 from endcap_cli.workspace import Name, Workspace, within
 
@@ -49,11 +48,10 @@ class Local:
         self.stores.look_at_ports(workspace.stores)
         self.workspace = workspace
         self.stores.start(workspace.stores)
-        started, failures = self._start_models(workspace.models)
+        self.models, failures = self._start_models(workspace.models)
+        failures = failures or self._tell_stores()
         if failures:
             raise StartFailed("; ".join(failures))
-        self.models = started
-        self._tell_stores()
         for name, spec in workspace.graphs.items():
             self._start_graph(self._config(name, spec))
 
@@ -70,7 +68,8 @@ class Local:
             complain(f"{failure}; the version before it serves on")
         kept = {**self.models, **started}.items()
         self.models = {name: one for name, one in kept if name in workspace.models}
-        self._tell_stores()
+        for failure in self._tell_stores():
+            complain(f"{failure}; {NOT_FOLLOWED}")
         self._tell_models()
         for name, spec in workspace.graphs.items():
             self._follow_graph(name, spec)
@@ -83,40 +82,33 @@ class Local:
         self._sweep()
         self.stores.keep(self.workspace.stores)
 
-    def _features(self, namespace: str) -> Features:
-        """With the versions of the models that are served, or are about to be."""
+    def _told(self, namespace: str) -> Told:
+        """With the versions of the models that are served; others are about to be."""
         asked = within(self.workspace.models, namespace)
-        versions = {name: label_of(Name(namespace, name), spec) for name, spec in asked.items()}
-        served = {
-            name.name: one.config.label for name, one in self.models.items() if name.namespace == namespace
-        }
-        return Features.of(
-            namespace,
-            within(self.workspace.views, namespace),
-            within(self.workspace.bundles, namespace),
-            {**versions, **served},
-            self.stores.within(namespace),
-        )
+        served = {n.name: one.config.version for n, one in self.models.items() if n.namespace == namespace}
+        versions = {name: version for name, version in served.items() if name in asked}
+        return Told.of(self.workspace, namespace, self.stores.within(namespace), versions)
 
-    def _tell_stores(self) -> None:
-        for name in self.workspace.stores:
+    def _tell_stores(self) -> list[str]:
+        """What their ingest is to serve now; why it does not, where it does not."""
+        failures = []
+        for name, spec in self.workspace.stores.items():
             try:
-                self.stores.tell(name, self._features(name.namespace).for_ingest(name.name))
-            except StartFailed as failed:
-                if name not in self.stores.served:
-                    raise
-                complain(f"{failed}; {NOT_FOLLOWED}")
+                self.stores.tell(name, self._told(name.namespace).ingest(name.name, spec))
+            except CommandError as failed:
+                failures.append(str(failed))
+        return failures
 
     def _tell_models(self) -> None:
         for name, model in self.models.items():
-            config = self._features_of_model(name, self.workspace.models[name])
-            if model.sidecar and config:
-                model.sidecar.tell(config)
+            named = model.config.features
+            if model.sidecar and named and Name(name.namespace, named.bundle) in self.workspace.bundles:
+                model.sidecar.tell(self._told(name.namespace).sidecar([named.bundle], ()))
 
     def _features_of_model(self, name: Name, spec: ModelDeploymentSpec) -> FeaturesConfig | None:
         if spec.features is None:
             return None
-        return self._features(name.namespace).for_sidecar([spec.features.bundle], ())
+        return self._told(name.namespace).sidecar([spec.features.bundle], ())
 
     def _changed(self, specs: Mapping[Name, ModelDeploymentSpec]) -> dict[Name, ModelDeploymentSpec]:
         return {
@@ -126,7 +118,7 @@ class Local:
         }
 
     def _model_config(self, name: Name, spec: ModelDeploymentSpec) -> ModelConfig:
-        return configured(name, spec, self._features(name.namespace))
+        return self._told(name.namespace).model(name.name, spec)
 
     def _start_models(self, specs: Mapping[Name, ModelDeploymentSpec]) -> tuple[dict[Name, Model], list[str]]:
         """At most one start a core: they are bound by the CPU, and more would only slow each other down."""
@@ -152,13 +144,15 @@ class Local:
         return {name.name: one.contract for name, one in self.models.items() if name.namespace == namespace}
 
     def _config(self, name: Name, spec: InferenceGraphSpec) -> Configured:
-        contracts, features = self._contracts(name.namespace), self._features(name.namespace)
-        config = graph_configured(name, spec, contracts, features)
+        contracts, told = self._contracts(name.namespace), self._told(name.namespace)
+        config = told.graph(name.name, spec, contracts)
         problems = [str(each) for each in check_graph(spec, contracts, config.bundles, config.views)]
         problems += [f"no model {missing} is served" for missing in missing_models(spec, contracts)]
         if problems:
             raise StartFailed(f"graph {name.name}: {'; '.join(problems)}")
-        return Configured(config, _features_of_graph(config, features))
+        named = config.bundles or config.views
+        features = told.sidecar(config.bundles or (), config.views or ()) if named else None
+        return Configured(config, features)
 
     def _start_graph(self, wanted: Configured) -> None:
         name = Name(wanted.graph.namespace, wanted.graph.name)
@@ -200,9 +194,3 @@ class Local:
                 if child.beside is None and child not in kept and child.url not in called
             ]
         )
-
-
-def _features_of_graph(config: GraphConfig, features: Features) -> FeaturesConfig | None:
-    if not config.bundles and not config.views:
-        return None
-    return features.for_sidecar(config.bundles or (), config.views or ())

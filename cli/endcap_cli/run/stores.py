@@ -11,9 +11,10 @@ from endcap_api.features_config import FeaturesConfig, StoreConfig
 from endcap_api.v1alpha1.featurestore import FeatureStoreSpec
 from endcap_cli.run import redis
 from endcap_cli.run.children import Children
-from endcap_cli.run.environment import SERVE_INGEST, features_environment, store_configured
+from endcap_cli.run.environment import SERVE_INGEST, features_environment
 from endcap_cli.run.process import Child, StartFailed, is_free, rejected, serving
 from endcap_cli.run.sidecar import write
+from endcap_cli.run.told import store_here
 from endcap_cli.terminal import CommandError, complain
 from endcap_cli.workspace import Name
 
@@ -47,10 +48,6 @@ class Stores:
     def processes(self) -> set[Child]:
         return {child for store in self.known.values() for child in store.children}
 
-    @property
-    def served(self) -> set[Name]:
-        return {name for name, store in self.known.items() if store.told}
-
     def url(self, name: Name) -> str:
         """Where a store takes events."""
         ingest = self.known[name].ingest
@@ -68,7 +65,7 @@ class Stores:
                 self.known[name] = self._started(name, spec, known)
             else:
                 url = known.config.url if known.redis else None
-                known.config = store_configured(name, spec, url)
+                known.config = store_here(*name, spec, url)
 
     def _started(self, name: Name, spec: FeatureStoreSpec, before: Store | None) -> Store:
         """A store that changes between a Redis of its own and another keeps its ingest."""
@@ -76,7 +73,7 @@ class Stores:
         if before and before.redis:
             self.children.drop([before.redis])
         if spec.redis is not None:
-            return Store(store_configured(name, spec, None), None, ingest, told)
+            return Store(store_here(*name, spec, None), None, ingest, told)
         child = self.children.new(f"redis of store {name.name}")
         folder = self.children.places.scratch / f"redis-{name.namespace}-{name.name}"
         try:
@@ -84,7 +81,7 @@ class Stores:
         except CommandError:
             self.children.drop([child])
             raise
-        return Store(store_configured(name, spec, url), child, ingest, told)
+        return Store(store_here(*name, spec, url), child, ingest, told)
 
     def within(self, namespace: str) -> dict[str, StoreConfig]:
         return {name.name: one.config for name, one in self.known.items() if name.namespace == namespace}
@@ -99,7 +96,7 @@ class Stores:
         if store.ingest is None:
             store.ingest = self._ingest(name)
         elif refused := self._swapped(store.ingest, config):
-            complain(f"store {name.name}: {refused}; what was served before is served on")
+            raise StartFailed(f"store {name.name}: {refused}")
         store.told = config
 
     def _ingest(self, name: Name) -> Child:
