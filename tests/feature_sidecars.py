@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +28,9 @@ import httpx
 from model_servers import free_port, wait_ready
 
 from endcap_api.features_config import FeaturesConfig, prefix_of
+from endcap_runtime.features.layout import Event, View
+from endcap_runtime.features.lookup import compile_features
+from endcap_runtime.features.store import FeatureRedis
 
 ROOT = Path(__file__).resolve().parent.parent
 CUSTOMER = {"name": "customer", "keys": [{"name": "customer_id", "type": "string"}]}
@@ -232,3 +237,43 @@ def sidecar(config: Any, work: Path, environ: Mapping[str, str] | None = None) -
             server.process.kill()
             server.process.wait(10)
         shutil.rmtree(server.socket.parent, ignore_errors=True)
+
+
+class Feeder:
+    """Writes to a store what ingest, jobs and graphs write, through the same functions."""
+
+    def __init__(self, config: Mapping[str, Any], secrets: Path = Path()) -> None:
+        self._config, self._secrets = parsed(config), secrets
+        self._compiled = compile_features(self._config)
+
+    def event(self, kind: str, age_ms: int = 0, **data: Any) -> None:
+        """An event of now, or of so long ago, to each view that reads it and whose entity it names."""
+        asyncio.run(self._event(kind, age_ms, data))
+
+    async def _event(self, kind: str, age_ms: int, data: dict[str, Any]) -> None:
+        redis = await self._open()
+        now = await redis.now_ms()
+        event = Event(uuid.uuid4().hex, "tests", kind, now - age_ms, data)
+        views = [v for v in self._compiled.views.values() if v.kind != "row" and {*v.event_keys} <= {*data}]
+        updates = [update for view in views if (update := view.updates(event, now)) is not None]
+        assert [str(outcome) for outcome in await redis.apply(updates)] == ["APPLIED"] * len(updates)
+        await redis.aclose()
+
+    def row(self, view: str, entity: str, version: str | None = None, age_ms: int = 0, **values: Any) -> None:
+        asyncio.run(self._row(self._compiled.views[view], entity, version, age_ms, values))
+
+    async def _row(
+        self, view: View, entity: str, version: str | None, age_ms: int, values: dict[str, Any]
+    ) -> None:
+        redis = await self._open()
+        at = await redis.now_ms() - age_ms
+        assert await redis.put([(view.key([entity]), view.row(values, at, version), at, view.ttl_ms)]) == [
+            True
+        ]
+        await redis.aclose()
+
+    def key(self, view: str, entity: str) -> bytes:
+        return self._compiled.views[view].key([entity])
+
+    async def _open(self) -> FeatureRedis:
+        return await FeatureRedis.open(self._config.stores["default"], self._secrets)

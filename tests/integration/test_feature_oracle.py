@@ -96,8 +96,9 @@ LIBRARY_FAULTS = {
     "lateness is ignored": (("events", "tiles"), "time < arrival - lateness", "false"),
     "lateness is off by one": (("events", "tiles"), "time < arrival - lateness", "time <= arrival - lateness"),
     "skew is off by one": (("events", "tiles"), "time > arrival + SKEW", "time >= arrival + SKEW"),
-    "a slot is not reset": (("tiles",), "if before == now then", "if before <= now then"),
-    "an old event empties a slot": (("tiles",), "if before > now then return end", ""),
+    "a slot is not reset": (("tiles",), "string.rep(empty, passed) .. fresh", "fresh"),
+    "a tile too many is passed over": (("tiles",), "tile - newest - 1, slots - 1", "tile - newest, slots - 1"),
+    "an old event counts in a newer tile": (("tiles",), "if tile > newest - slots then", "if true then"),
     "the last value is the last to arrive": (
         ("tiles",), "b[i] > a[i] or (b[i] == a[i] and b[i + 1] > a[i + 1])", "true",
     ),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Storage `tiles`: what an event adds to one slot of each window's ring.
 
-The library merges a slot that holds the same tile and overwrites one that holds an older, so the slot that an event
-alone would make says all: a number over nothing is the one that changes nothing when it is merged.
+The library merges a slot that is there and empties those that time has passed over. It is told both in bytes: what the
+event alone makes of a slot, and what a slot is in which nothing happened. A number over nothing is the one that
+changes nothing when it is merged.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from endcap_api.feature_columns import FeatureColumn
 from endcap_api.v1alpha1.featureview import Feature
 from endcap_runtime.features.layout.inputs import Inputs, Seen
 from endcap_runtime.features.windows import Cell, Ring, RingColumn, Tier
-from endcap_runtime.features.windows.header import SIZE
-from endcap_runtime.features.windows.rings import FARTHEST
+from endcap_runtime.features.windows.rings import FARTHEST, Place, mark_of, start_of
 
 # An aggregation, as the numbers that a slot keeps for it.
 NEEDS = {
@@ -31,9 +31,11 @@ NEEDS = {
     "max": ("max",),
     "last": ("time", "value"),
 }
-_CODES = {"count": "c", "sum": "s", "min": "n", "max": "x", "time": "L", "value": "v"}
+_CODES = {"sum": "s", "min": "n", "max": "x", "time": "L", "value": "v"}
 _IDENTITY = {"count": 0, "sum": 0, "min": FARTHEST, "max": -FARTHEST, "time": 0, "value": 0}
-_OFFSET = struct.Struct("<I")
+_SIZES = struct.Struct("<IH")
+_PLACE = struct.Struct("<HIII")
+_LENGTH = struct.Struct("<H")
 
 
 class Number(NamedTuple):
@@ -45,7 +47,7 @@ class Number(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """How the slots of a tier are packed: the tile, then counts of 32 bits, then numbers of 64."""
+    """How the slots of a tier are packed: numbers of 64 bits, then counts of 32, two to a word."""
 
     numbers: tuple[Number, ...]
 
@@ -59,37 +61,42 @@ class Slot(NamedTuple):
 
     @property
     def padding(self) -> int:
-        """Bytes that align the wide numbers."""
-        return 4 if self.wide and len(self.narrow) % 2 == 0 else 0
+        """Bytes after an odd count, unless it is alone: a word is read the faster for being aligned."""
+        return 4 if len(self.narrow) % 2 and len(self.numbers) > 1 else 0
 
     @property
     def ops(self) -> bytes:
         """For the library: one letter a number, in order."""
-        letters = ["t", *("c" for _ in self.narrow), "p" * (self.padding // 4)]
-        return "".join([*letters, *(_CODES[number.op] for number in self.wide)]).encode()
+        letters = [_CODES[number.op] for number in self.wide]
+        return "".join([*letters, *("c" for _ in self.narrow), "p" * (self.padding // 4)]).encode()
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        fields: list[Any] = [("tile", "<u4"), *((self.name(number), "<u4") for number in self.narrow)]
-        fields += [("padding", "<u4")] * (self.padding // 4)
-        return np.dtype([*fields, *((self.name(number), "<i8") for number in self.wide)])
+        fields: list[Any] = [(f"wide{i}", "<i8") for i in range(len(self.wide))]
+        words = (len(self.narrow) * 4 + self.padding) // 8
+        return np.dtype([*fields, *((f"pair{i}", "<u8") for i in range(words))] or [("count", "<u4")])
 
     @property
     def struct(self) -> struct.Struct:
-        return struct.Struct(f"<I{len(self.narrow)}I{self.padding}x{len(self.wide)}q")
+        return struct.Struct(f"<{len(self.wide)}q{len(self.narrow)}I{self.padding}x")
 
-    def name(self, number: Number) -> str:
-        return f"n{self.numbers.index(number)}"
+    def place(self, number: Number) -> Place:
+        if number.op != "count":
+            return Place(f"wide{self.wide.index(number)}")
+        if len(self.numbers) == 1:
+            return Place("count")
+        word, half = divmod(self.narrow.index(number), 2)
+        return Place(f"pair{word}", half)
 
 
 class _Packed(NamedTuple):
-    """A tier ready to be written: where its ring begins, its slots and the one struct of them."""
+    """A tier ready to be written: its slots, what the library is told of them, and one that is empty."""
 
     tier: Tier
-    offset: int
     slot: Slot
     struct: struct.Struct
     ops: bytes
+    empty: bytes
 
 
 @dataclass(frozen=True)
@@ -117,54 +124,37 @@ class RingPacking:
 
     @cached_property
     def packed(self) -> tuple[_Packed, ...]:
-        built, offset = [], SIZE
+        built: list[_Packed] = []
+        offset = start_of(len(self.tiles))
         for window, tile in self.tiles.items():
             slot = self.slots[window]
-            tier = Tier(window, tile, slot.dtype)
-            built.append(_Packed(tier, offset, slot, slot.struct, slot.ops))
-            offset += tier.slots * slot.dtype.itemsize
+            tier = Tier(window, tile, slot.dtype, offset, mark_of(len(built)))
+            empty = slot.struct.pack(*(_IDENTITY[number.op] for number in (*slot.wide, *slot.narrow)))
+            built.append(_Packed(tier, slot, slot.struct, slot.ops, empty))
+            offset = -(-tier.end // 8) * 8
         return tuple(built)
 
-    @property
+    @cached_property
     def size(self) -> int:
-        last = self.packed[-1]
-        return last.offset + last.tier.slots * last.struct.size
+        return self.reader([], 0).dtype.itemsize
+
+    @cached_property
+    def _sizes(self) -> bytes:
+        return _SIZES.pack(self.size, self.packed[0].tier.offset)
 
     def change(self, seen: Seen, time_ms: int) -> bytes:
-        """What the library merges: the size of a state, then of each tier the place of a slot, its ops and the slot."""
-        return _OFFSET.pack(self.size) + b"".join(
-            self._slot(packed, seen, time_ms) for packed in self.packed if _touches(packed.slot, seen.bits)
-        )
-
-    @staticmethod
-    def _slot(packed: _Packed, seen: Seen, time_ms: int) -> bytes:
-        tile = time_ms // packed.tier.tile_ms
-        slot = packed.slot
-        numbers = [_contribution(number, seen, time_ms) for number in (*slot.narrow, *slot.wide)]
-        fresh = packed.struct.pack(tile, *numbers)
-        offset = packed.offset + tile % packed.tier.slots * packed.struct.size
-        return b"".join(
-            (
-                _OFFSET.pack(offset),
-                bytes((len(packed.ops),)),
-                packed.ops,
-                struct.pack("<H", len(fresh)),
-                fresh,
-            )
-        )
+        """For the library: the sizes of a state and of its head, then what happens to each tier."""
+        touched = (packed for packed in self.packed if _touches(packed.slot, seen.bits))
+        return self._sizes + b"".join(_slot(packed, seen, time_ms) for packed in touched)
 
     def reader(self, cells: Sequence[Cell], ttl_ms: int) -> Ring:
-        places = {window: i for i, window in enumerate(self.tiles)}
+        tiers = {window: i for i, window in enumerate(self.tiles)}
         columns = []
-        for (feature, position), column, cell in zip(self.features, self.columns, cells, strict=True):
-            names = self._names(feature, position, column)
-            tier = places[column.window_ms or 0]
-            columns.append(RingColumn(cell, str(feature.aggregation), tier, names))
+        for (feature, position), column, cell in zip(self.features, self.columns, cells, strict=bool(cells)):
+            window = column.window_ms or 0
+            places = tuple(self.slots[window].place(number) for number in self._numbers(feature, position))
+            columns.append(RingColumn(cell, str(feature.aggregation), tiers[window], places))
         return Ring(tuple(packed.tier for packed in self.packed), tuple(columns), ttl_ms)
-
-    def _names(self, feature: Feature, position: int, column: FeatureColumn) -> tuple[str, ...]:
-        slot = self.slots[column.window_ms or 0]
-        return tuple(slot.name(number) for number in self._numbers(feature, position))
 
     def meaning(self) -> list[Any]:
         return [
@@ -172,6 +162,19 @@ class RingPacking:
             self.inputs.fields,
             [[window, tile, self.slots[window].numbers] for window, tile in self.tiles.items()],
         ]
+
+
+def _slot(packed: _Packed, seen: Seen, time_ms: int) -> bytes:
+    """Where the tier's newest tile is written, its ring, the tile; the ops, the slot of this event, an empty slot."""
+    tier, slot = packed.tier, packed.slot
+    numbers = [_contribution(number, seen, time_ms) for number in (*slot.wide, *slot.narrow)]
+    length = _LENGTH.pack(packed.struct.size)
+    return b"".join((
+        _PLACE.pack(tier.mark, tier.offset, tier.slots, time_ms // tier.tile_ms),
+        bytes((len(packed.ops),)), packed.ops,
+        length, packed.struct.pack(*numbers),
+        length, packed.empty,
+    ))  # fmt: skip
 
 
 def _touches(slot: Slot, bits: int) -> bool:

@@ -11,7 +11,6 @@ local SKEW = 60000
 local HEADER = 24
 local LOG, RING = 1, 2
 local EXACT = 4503599627370496        -- 2^52: the sum of a tile is no longer exact beyond
-local OVERFLOWN = -9223372036854775808
 
 -- Why the event does not count, or nothing; remembers its id when it does.
 local function refusal(seen, id, time, arrival, lateness, keep)
@@ -66,20 +65,21 @@ local function events(keys, args)
   return 'APPLIED'
 end
 
-local function total(a, b)
-  local sum = a + b
-  if a == OVERFLOWN or sum > EXACT or sum < -EXACT then return OVERFLOWN end
-  return sum
-end
-
--- What is done to two numbers of a tile, by the letter of layout/rings.py.
+-- What is done to two numbers of a tile, by the letter of layout/rings.py. A sum that grows beyond what is exact stays,
+-- and says so: who reads a window that reaches to it is told.
+local lost
 local merges = {
   c = function(a, b) return a + b end,
-  s = total,
+  s = function(a, b)
+    local sum = a + b
+    if sum <= EXACT and sum >= -EXACT then return sum end
+    lost = true
+    return a
+  end,
   n = function(a, b) return math.min(a, b) end,
   x = function(a, b) return math.max(a, b) end,
 }
-local widths = { t = 'I4', c = 'I4', p = 'I4', s = 'i8', n = 'i8', x = 'i8', L = 'i8', v = 'i8' }
+local widths = { c = 'I4', p = 'I4', s = 'i8', n = 'i8', x = 'i8', L = 'i8', v = 'i8' }
 local formats = {}
 
 local function format_of(ops)
@@ -94,7 +94,7 @@ end
 local function merged(ops, old, fresh)
   local format = format_of(ops)
   local a, b = { struct.unpack(format, old) }, { struct.unpack(format, fresh) }
-  local i = 2
+  local i = 1
   while i <= #ops do
     local op = string.sub(ops, i, i)
     if op == 'L' then
@@ -109,33 +109,54 @@ local function merged(ops, old, fresh)
   return struct.pack(format, unpack(a, 1, #ops))
 end
 
--- One slot of one ring: an older tile gives way, a newer one stays.
-local function touch(key, offset, ops, fresh)
-  local old = redis.call('GETRANGE', key, offset, offset + #fresh - 1)
-  if #old == #fresh then
-    local before, now = struct.unpack('<I4', old), struct.unpack('<I4', fresh)
-    if before > now then return end
-    if before == now then fresh = merged(ops, old, fresh) end
+-- Slots from `first` on, around the end of the ring.
+local function write(key, offset, slots, size, first, run)
+  local fits = (slots - first) * size
+  redis.call('SETRANGE', key, offset + first * size, string.sub(run, 1, fits))
+  if #run > fits then redis.call('SETRANGE', key, offset, string.sub(run, fits + 1)) end
+end
+
+-- One tile of one ring, which holds the `slots` tiles up to its newest; returns which that is now. Tiles in which
+-- nothing happened are emptied when time passes over them, so a slot is never of another time than it seems.
+local function touch(key, newest, offset, slots, tile, ops, fresh, empty)
+  local size = #fresh
+  if tile > newest then
+    local passed = math.min(tile - newest - 1, slots - 1)
+    write(key, offset, slots, size, (tile - passed) % slots, string.rep(empty, passed) .. fresh)
+    return tile
   end
-  redis.call('SETRANGE', key, offset, fresh)
+  if tile > newest - slots then
+    local at = offset + tile % slots * size
+    local old = redis.call('GETRANGE', key, at, at + size - 1)
+    redis.call('SETRANGE', key, at, merged(ops, old, fresh))
+  end
+  return newest
 end
 
 local function tiles(keys, args)
   local key, event, change = keys[1], args[1], args[2]
   local time, arrival, lateness, expire, keep, at = struct.unpack('<i8i8i8i8i8', event)
-  local head = redis.call('GETRANGE', key, 0, HEADER - 1)
+  local size, start, position = struct.unpack('<I4H', change)
+  local head = redis.call('GETRANGE', key, 0, start - 1)
   local why = refusal(keys[2], string.sub(event, at), time, arrival, lateness, keep)
   if why then return why end
-  local size, position = struct.unpack('<I4', change)
-  local written = arrival
-  if #head == HEADER then written = math.max(arrival, (struct.unpack('<i8', head, 9))) end
-  local length = redis.call('SETRANGE', key, 0, header(RING, written, 0))
-  if length < size then redis.call('SETRANGE', key, size - 1, '\0') end
-  local offset, ops, fresh
-  while position <= #change do
-    offset, ops, fresh, position = struct.unpack('<I4Bc0Hc0', change, position)
-    touch(key, offset, ops, fresh)
+  local written, loss = 0, 0
+  if #head == start then
+    written, loss = struct.unpack('<i8i8', head, 9)
+  else
+    head = string.rep('\0', start)
+    redis.call('SETRANGE', key, size - 1, '\0')
   end
+  lost = false
+  while position <= #change do
+    local mark, offset, slots, tile, ops, fresh, empty
+    mark, offset, slots, tile, ops, fresh, empty, position = struct.unpack('<HI4I4I4Bc0Hc0Hc0', change, position)
+    local newest = touch(key, struct.unpack('<I4', head, mark + 1), offset, slots, tile, ops, fresh, empty)
+    head = string.sub(head, 1, mark) .. struct.pack('<I4', newest) .. string.sub(head, mark + 5)
+  end
+  if lost then loss = math.max(loss, math.min(time, arrival)) end
+  head = header(RING, math.max(written, arrival), loss) .. string.sub(head, HEADER + 1)
+  redis.call('SETRANGE', key, 0, head)
   redis.call('PEXPIRE', key, expire)
   return 'APPLIED'
 end

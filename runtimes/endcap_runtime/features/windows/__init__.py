@@ -6,7 +6,7 @@ This is what a lookup spends its time on, so all that can be known before is com
 
 from endcap_runtime.features.windows.evaluated import Cell, Evaluated, Status
 from endcap_runtime.features.windows.logs import EventLog, LogColumn
-from endcap_runtime.features.windows.rings import Ring, RingColumn, Tier
+from endcap_runtime.features.windows.rings import Place, Ring, RingColumn, Tier
 from endcap_runtime.features.windows.rows import Row, RowColumn
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Evaluated",
     "EventLog",
     "LogColumn",
+    "Place",
     "Ring",
     "RingColumn",
     "Row",

@@ -77,11 +77,9 @@ def unusable(headers: Headers, ttl_ms: int, now_ms: int) -> tuple[NDArray[np.uin
 def values_of(cells: Sequence[Cell], whole: Array, divisors: Array, blank: NDArray[np.bool_]) -> list[Array]:
     """Whole numbers [F, N] over `divisors` [F, N] as columns; where `blank` [F, N], the default."""
     floats = whole / divisors
-    empty = blank.any(axis=1)
+    empty: list[bool] = np.logical_or.reduce(blank, axis=1).tolist()
     return [
-        _column(
-            cell, floats[row] if cell.type == "number" else whole[row], blank[row], empty=bool(empty[row])
-        )
+        _column(cell, floats[row] if cell.type == "number" else whole[row], blank[row], empty=empty[row])
         for row, cell in enumerate(cells)
     ]
 
