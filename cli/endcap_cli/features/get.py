@@ -55,17 +55,14 @@ def _rows(found: Mapping[str, Any], keys: Mapping[str, list[str]]) -> Iterator[t
 def _row(found: Mapping[str, Any], name: str, index: int) -> tuple[str, ...]:
     value = json.dumps(found["columns"][name][index], ensure_ascii=False)
     status = found["statuses"][name][index]
-    description = str((found["explain"].get(name) or {}).get("description") or "")
+    description = str(found["explain"][name].get("description") or "")
     return name, value, status, _freshness(found), window_text(window_of(found, name, index)), description
 
 
 def window_of(found: Mapping[str, Any], name: str, index: int) -> Mapping[str, str] | None:
     """The row's own effective window where it differs from that of the column."""
-    own = (found.get("row_windows") or {}).get(name)
-    if own and own[index]:
-        window: Mapping[str, str] = own[index]
-        return window
-    return (found.get("windows") or {}).get(name)
+    own: Mapping[str, Mapping[str, str]] = found["explain"][name].get("windows") or {}
+    return own.get(str(index)) or found["windows"].get(name)
 
 
 def window_text(window: Mapping[str, str] | None) -> str:
