@@ -129,6 +129,10 @@ class Graph:
         """Options of the step itself (timeout, onError) go with the step, all others with recall."""
         return self.step(name, **_split("recall", {"model": model}, rest))
 
+    def takes(self, name: str, products: str, /, **rest: Any) -> Self:
+        """A recall step that takes a list."""
+        return self.step(name, **_split("recall", {"products": products}, rest))
+
     def ask(self, name: str, model: str, /, **rest: Any) -> Self:
         return self.step(name, **_split("model", {"model": model}, rest))
 

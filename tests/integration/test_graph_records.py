@@ -109,6 +109,31 @@ def _exists(features: FeatureShop, customer: str) -> bool:
         return any(key.endswith(b"}" + customer.encode()) for key in client.keys("*customer-intent*"))
 
 
+async def test_candidates_come_from_what_another_graph_kept_without_a_model(
+    shop: Shop, features: FeatureShop
+) -> None:
+    await features.know("customer-last", ["1467"], products=["6", "99", "8"])
+    graph = (
+        shop.graph()
+        .features_of(features.config)
+        .looks_up("last", "last", entity="request.customer")
+        .takes("before", "last.products", reason="Suggested to you before")
+        .select()
+        .with_(fallback=[{"empty": {}}])
+    )
+    engine = shop.engine(graph)
+    answer = await engine.ask(**CART)
+    assert products(answer) == ["Ice cream", "Milk"]
+    first = answer["recommendations"][0]
+    assert (first["reason"], first["sources"]) == ("Suggested to you before", ["before"])
+    assert answer["served_by"] == {}
+    said = await engine.explain(**CART)
+    assert (said["before"]["kept"], said["before"]["unknown_items"]) == (2, 1)
+    assert said["before"]["rule"] == "at most 100 from last.products"
+    assert [len(model.calls) for model in shop.models.values()] == [0] * len(shop.models)
+    assert products(await engine.ask(**{**CART, "customer": "1468"})) == []
+
+
 async def test_the_answer_is_kept_by_keys_and_scores(shop: Shop, features: FeatureShop) -> None:
     graph = (
         shop.graph()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks a model for candidates. The models of several recall steps are asked together and merged afterwards."""
+"""Candidates from a model or from a list. Several recall steps are asked together and merged afterwards."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from prometheus_client import Counter
 from endcap_api.v1alpha1.values import Column
 from endcap_runtime.graph.candidates import Recalled, Values
 from endcap_runtime.graph.catalogue import Catalogue
+from endcap_runtime.graph.expressions import Expression
 from endcap_runtime.graph.query import Note, Query
 from endcap_runtime.graph.steps.calls import CalledModel
 from endcap_runtime.graph.steps.expression import Reading
@@ -48,9 +49,7 @@ class Source:
             columns = self.inputs.once(query, query.scope)
         prediction = await self.called.predict(columns, 1, query)
         found = self._recalled(prediction)
-        if unknown := found.unknown:
-            note.unknown_items = unknown
-            self.unknown.inc(unknown)
+        _count_unknown(found, note, self.unknown)
         return found, prediction
 
     def _recalled(self, prediction: Prediction) -> Recalled:
@@ -83,3 +82,32 @@ class RecallStep:
         note.kept = len(found.rows) - (note.unknown_items or 0)
         query.recalled[self.name] = found
         return query
+
+
+@dataclass(frozen=True, slots=True)
+class ListStep:
+    """Takes candidates from a list of keys that something else has formed, the best first: it asks no model."""
+
+    name: str
+    identifier: str
+    bit: int
+    products: Expression
+    top: int
+    catalogue: Catalogue
+    unknown: Counter
+
+    async def __call__(self, query: Query) -> Query:
+        with Reading(self.name):
+            keys = self.products(query.scope)
+        found = Recalled(self.identifier, self.bit, self.catalogue.rows_of(keys[: self.top]), {})
+        note = query.notes[self.name]
+        _count_unknown(found, note, self.unknown)
+        note.kept = len(found.rows) - found.unknown
+        query.recalled[self.name] = found
+        return query
+
+
+def _count_unknown(found: Recalled, note: Note, counter: Counter) -> None:
+    if unknown := found.unknown:
+        note.unknown_items = unknown
+        counter.inc(unknown)
