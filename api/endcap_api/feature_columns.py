@@ -61,6 +61,8 @@ def _column(feature: Feature, name: str, window_ms: int | None) -> FeatureColumn
 
 def default_of(feature: Feature) -> Any:
     """The declared default, or the zero of the feature's type."""
-    if feature.default is not None:
-        return float(feature.default) if feature.type == "number" else feature.default
-    return [] if feature.type == "array" else ZEROS[feature.type]
+    if feature.default is None:
+        return [] if feature.type == "array" else ZEROS[feature.type]
+    if feature.items is not None and feature.items.type == "number":
+        return [float(element) for element in feature.default]
+    return float(feature.default) if feature.type == "number" else feature.default

@@ -76,7 +76,13 @@ def bytes_per_entity(view: FeatureViewSpec) -> int:
         return HEADER + 8 + sum(map(_cell_bytes, view.features))
     if stream.storage == "events":
         return HEADER + events_kept(stream) * event_bytes(view)
-    return HEADER + sum(_ring_bytes(view, window) for window in windows_of(view))
+    windows = windows_of(view)
+    # Beside the header stands for each window which tile is its newest; everything begins at a multiple of 8.
+    return _aligned(HEADER + 4 * len(windows)) + sum(_ring_bytes(view, window) for window in windows)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 8) * 8
 
 
 def events_kept(stream: Stream) -> int:
@@ -137,13 +143,12 @@ def _decimals(feature: Feature) -> int:
 
 
 def _ring_bytes(view: FeatureViewSpec, window: str) -> int:
-    """Of a window: its tiles and two more, each with its number and, at multiples of eight, what it keeps."""
+    """Of a window: its tiles and two more, each with what it keeps; an odd count is filled up unless it is alone."""
     kept = {each for f in view.features if window in (f.windows or ()) for each in _kept(f)}
     counts = sum(1 for op, *_ in kept if op == "count")
     numbers = len(kept) - counts
-    narrow = 4 + 4 * counts
-    slot = narrow + (narrow % 8 if numbers else 0) + 8 * numbers
-    return (milliseconds(window) // tile_ms(view, window) + 2) * slot
+    filled = counts + (counts % 2 if len(kept) > 1 else 0)
+    return _aligned((milliseconds(window) // tile_ms(view, window) + 2) * (8 * numbers + 4 * filled))
 
 
 def _kept(feature: Feature) -> list[tuple[object, ...]]:

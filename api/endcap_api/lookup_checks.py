@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from endcap_api.cel_ast import Call, Node, Variable
+from endcap_api.contract_checks import is_product
 from endcap_api.expressions import Environment, ExpressionError, cel_type
 from endcap_api.feature_columns import FeatureColumn
 from endcap_api.features_config import ViewContract
@@ -18,6 +20,8 @@ from endcap_api.v1alpha1.steps import FeaturesStep, Step
 from endcap_api.wiring import Bundles, Models, Views, key_sources, write_back_environment
 
 _KEY_TYPES = {"string": "string", "integer": "int"}
+# What looks at a product and does not pass its name on.
+_ONLY_LOOKS = frozenset(("size", "@in", "_==_", "_!=_"))
 
 
 @dataclass(frozen=True)
@@ -39,67 +43,98 @@ class Known:
         return step.model_name is not None and step.model_name not in self.models
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """Judges expressions by what may be read where they stand."""
+
+    spec: InferenceGraphSpec
+    known: Known
+    readable: Environment
+
+    def value_problems(self, field: str, source: str, expected: tuple[str, ...]) -> Iterator[Problem]:
+        if self.known.leaves_open(self.spec, source):
+            return
+        try:
+            self.readable.check(source, *expected)
+        except ExpressionError as error:
+            yield Problem(field, str(error))
+
+    def key_problems(self, field: str, source: str, key: EntityKey) -> Iterator[Problem]:
+        wrong = list(self.value_problems(field, source, (_KEY_TYPES[key.type],)))
+        yield from wrong
+        if not wrong and not self.known.leaves_open(self.spec, source):
+            yield from self._product_problems(field, source)
+
+    def _product_problems(self, field: str, source: str) -> Iterator[Problem]:
+        """A product stands for its key where it stands alone; anything else would be made of its name."""
+        tree = self.readable.check(source).tree
+        products = {f"request.{name}" for name, each in self.spec.api.request.items() if is_product(each)}
+        passed_on = [] if isinstance(tree, Variable) else sorted(products & set(_passed_on(tree)))
+        for name in passed_on:
+            yield Problem(
+                field,
+                f"{name} is the name of a product, and an entity is known by its key: read a field of type product "
+                "alone, or candidate." + self.spec.catalogue.key,
+            )
+
+
+def _passed_on(node: Node) -> Iterator[str]:
+    """The variables of which a value may be made, rather than only looked at."""
+    if isinstance(node, Variable):
+        yield node.name
+    if not (isinstance(node, Call) and node.function in _ONLY_LOOKS):
+        for child in node.children:
+            yield from _passed_on(child)
+
+
 def lookup_problems(
     spec: InferenceGraphSpec, known: Known, asked: FeaturesStep, readable: Environment, where: str
 ) -> Iterator[Problem]:
     """Of a features step, when its bundle exists."""
     contract = known.bundles.get(asked.bundle)
     if contract is not None:
-        owner = f"the entity of bundle {asked.bundle}"
-        yield from _key_problems(spec, known, asked, contract.keys, readable, owner, where)
+        entity = _Entity(contract.keys, f"the entity of bundle {asked.bundle}")
+        yield from entity.problems(asked, _Reader(spec, known, readable), where)
 
 
-def _key_problems(  # noqa: PLR0913, PLR0917  # what is asked, of whom, what may be read, and where it stands
-    spec: InferenceGraphSpec,
-    known: Known,
-    asked: FeaturesStep | WriteBack,
-    keys: Sequence[EntityKey],
-    readable: Environment,
-    owner: str,
-    where: str,
-) -> Iterator[Problem]:
-    shape = list(_shape_problems(asked, keys, owner, where))
-    yield from shape
-    if shape:
-        return
-    for key, source in zip(keys, key_sources(asked, keys).values(), strict=True):
-        field = f"{where}.entity" if asked.entity is not None else f"{where}.keys.{key.name}"
-        if not known.leaves_open(spec, source):
-            yield from _type_problems(readable, field, source, (_KEY_TYPES[key.type],))
+@dataclass(frozen=True)
+class _Entity:
+    """What must be named: the keys, and whose they are for the refusal."""
 
+    keys: Sequence[EntityKey]
+    owner: str
 
-def _shape_problems(
-    asked: FeaturesStep | WriteBack, keys: Sequence[EntityKey], owner: str, where: str
-) -> Iterator[Problem]:
-    names = [key.name for key in keys]
-    if asked.entity is not None:
-        if len(names) > 1:
+    def problems(self, asked: FeaturesStep | WriteBack, reader: _Reader, where: str) -> Iterator[Problem]:
+        shape = list(self._shape_problems(asked, where))
+        yield from shape
+        if shape:
+            return
+        for key, source in zip(self.keys, key_sources(asked, self.keys).values(), strict=True):
+            field = f"{where}.entity" if asked.entity is not None else f"{where}.keys.{key.name}"
+            yield from reader.key_problems(field, source, key)
+
+    def _shape_problems(self, asked: FeaturesStep | WriteBack, where: str) -> Iterator[Problem]:
+        names = [key.name for key in self.keys]
+        if asked.entity is None:
+            yield from self._named_problems(set(asked.keys or {}), names, where)
+        elif len(names) > 1:
             remedy = ", ".join(f"{name}: …" for name in names)
             yield Problem(
                 f"{where}.entity",
-                f"{owner} has {len(names)} keys: write keys: {{{remedy}}} instead of entity",
+                f"{self.owner} has {len(names)} keys: write keys: {{{remedy}}} instead of entity",
             )
-        return
-    written = asked.keys or {}
-    for name in sorted(set(written) - set(names)):
-        yield Problem(f"{where}.keys.{name}", f"is no key of {owner}: {did_you_mean(name, names)}")
-    for name in names:
-        if name not in written:
-            yield Problem(f"{where}.keys", f"{owner} needs the key {name}: add an expression for it")
 
-
-def _type_problems(
-    readable: Environment, field: str, source: str, expected: tuple[str, ...]
-) -> Iterator[Problem]:
-    try:
-        readable.check(source, *expected)
-    except ExpressionError as error:
-        yield Problem(field, str(error))
+    def _named_problems(self, written: set[str], names: list[str], where: str) -> Iterator[Problem]:
+        for name in sorted(written - set(names)):
+            yield Problem(f"{where}.keys.{name}", f"is no key of {self.owner}: {did_you_mean(name, names)}")
+        for name in names:
+            if name not in written:
+                yield Problem(f"{where}.keys", f"{self.owner} needs the key {name}: add an expression for it")
 
 
 def write_back_problems(spec: InferenceGraphSpec, known: Known) -> Iterator[Problem]:
     """Of what a graph keeps as features, for the views that exist."""
-    readable = write_back_environment(spec, known.models, known.bundles)
+    reader = _Reader(spec, known, write_back_environment(spec, known.models, known.bundles))
     for index, written in enumerate(spec.write_back or ()):
         where, view = f"spec.writeBack[{index}]", known.views.get(written.view)
         if view is not None and view.kind != "derived":
@@ -108,9 +143,9 @@ def write_back_problems(spec: InferenceGraphSpec, known: Known) -> Iterator[Prob
             )
         elif view is not None:
             yield from _author_problems(spec, written, view, where)
-            owner = f"the entity of view {written.view}"
-            yield from _key_problems(spec, known, written, view.keys, readable, owner, where)
-            yield from _feature_problems(spec, known, written, view.columns, readable, where)
+            entity = _Entity(view.keys, f"the entity of view {written.view}")
+            yield from entity.problems(written, reader, where)
+            yield from _feature_problems(written, view.columns, reader, where)
 
 
 def _author_problems(
@@ -125,21 +160,16 @@ def _author_problems(
         )
 
 
-def _feature_problems(  # noqa: PLR0913, PLR0917  # as for keys
-    spec: InferenceGraphSpec,
-    known: Known,
-    written: WriteBack,
-    columns: Sequence[FeatureColumn],
-    readable: Environment,
-    where: str,
+def _feature_problems(
+    written: WriteBack, columns: Sequence[FeatureColumn], reader: _Reader, where: str
 ) -> Iterator[Problem]:
     takes = {column.name: column for column in columns}
     for name, source in written.features.items():
         field = f"{where}.features.{name}"
         if name not in takes:
             yield Problem(field, f"is no feature of view {written.view}: {did_you_mean(name, list(takes))}")
-        elif not known.leaves_open(spec, source):
-            yield from _type_problems(readable, field, source, _accepted(takes[name]))
+        else:
+            yield from reader.value_problems(field, source, _accepted(takes[name]))
 
 
 def _accepted(column: FeatureColumn) -> tuple[str, ...]:

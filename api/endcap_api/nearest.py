@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-_SHOWN = 12
+_SHOWN = 24
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from endcap_api.nearest import did_you_mean
 from endcap_api.problem import Problem
 from endcap_api.structural import structural_schema
 from endcap_api.v1alpha1.base import Element
@@ -68,7 +68,9 @@ def problems_of(kind: str, error: ValidationError) -> list[Problem]:
 
 def _envelope_problems(manifest: dict[str, Any]) -> Iterator[Problem]:
     if manifest.get("kind") not in KINDS:
-        yield Problem("kind", f"is no kind of this version: use one of {', '.join(KINDS)}")
+        yield Problem(
+            "kind", f"is no kind of this version: {did_you_mean(str(manifest.get('kind')), list(KINDS))}"
+        )
     if manifest.get("apiVersion") != API_VERSION:
         yield Problem("apiVersion", f"is not served here: write {API_VERSION}")
     for name in manifest:
@@ -128,10 +130,8 @@ def _not_text(kind: str, found: ErrorDetails) -> str:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
-        return f"is no field here: did you mean {near[0]}?"
-    return f"is no field here: remove it, or use one of {', '.join(known)}"
+    remedy = did_you_mean(name, known)
+    return f"is no field here: {remedy if remedy.endswith('?') else f'remove it, or {remedy}'}"
 
 
 @cache

@@ -120,7 +120,10 @@ def test_a_sound_graph_and_model_have_no_problem() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("spec.steps[0].features.entity", "request.cart.size() > 0 ? request.cart[0] : ''"),
+        (
+            "spec.steps[0].features.entity",
+            "size(request.cart) > 0 && !('tea' in request.cart) ? 'x' : 'y'",
+        ),
         (
             "spec.steps[0].features",
             {"bundle": "customer-preference", "keys": {"customer_id": "request.household"}},

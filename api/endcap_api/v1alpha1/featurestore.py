@@ -10,11 +10,12 @@ from pydantic import Field, StringConstraints
 from endcap_api.v1alpha1.base import Element, Rule, SecretRef, Span, Spelling, Text
 from endcap_api.v1alpha1.pods import Memory, Replicas, Resources
 
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 RedisUrl = Annotated[
     str,
     StringConstraints(max_length=512),
     Spelling(
-        "^rediss?://[A-Za-z0-9._-]+(:[1-9][0-9]{0,4})?(/[0-9]{1,2})?$",
+        f"^rediss?://[A-Za-z0-9._-]+(:{_PORT})?(/(0|[1-9][0-9]?))?$",
         "a Redis is at redis://host:port or rediss://host:port (TLS): write it so, and put user and password into "
         "the Secret that secretRef names",
     ),
