@@ -49,12 +49,6 @@ def test_features_that_only_the_cluster_may_have_are_said_and_no_problem(
     [
         (
             "bundle",
-            "spec.features[0].view",
-            "sale",
-            "no FeatureView sale in these files: did you mean sales?",
-        ),
-        (
-            "bundle",
             ("spec.features[2].view", "fact"),
             "no FeatureView fact in these files: did you mean facts?",
         ),
