@@ -223,6 +223,6 @@ def test_the_recall_models_are_those_of_the_first_example() -> None:
 
 
 def test_the_catalogue_is_that_of_the_first_example() -> None:
-    graphs = {"../01-basket/graph.yaml": "basket", "graph.yaml": "live-basket", "again.yaml": "again"}
+    graphs = {"../01-basket/graph.yaml": "basket", "graph.yaml": "live-basket", "remind.yaml": "remind"}
     pinned = [resources("InferenceGraph", file)[name]["catalogue"] for file, name in graphs.items()]
     assert len({catalogue["sha256"] for catalogue in pinned}) == 1

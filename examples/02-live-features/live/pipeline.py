@@ -99,7 +99,7 @@ def publish(data: History, trained: Trained, resources: Path) -> list[package.Pu
     events.write(data, Replay(), store.folder / "purchases.jsonl")
     past = data.journey.baskets.weeks(1, LAST_TRAINING_WEEK)
     made = package.artefacts(data.journey, past, trained.recall, trained.ranker, RANKER)
-    made += [replace(each, file="again.yaml") for each in made if each.name == "catalogue"]
+    made += [replace(each, file="remind.yaml") for each in made if each.name == "catalogue"]
     return [package.publish(artefact, store, resources) for artefact in made]
 
 
