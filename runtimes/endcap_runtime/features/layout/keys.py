@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from endcap_api.v1alpha1.featureview import EntityKey
@@ -22,33 +23,46 @@ _INTEGER = re.compile("-?[1-9][0-9]{0,18}|0")
 _INT64 = range(-(2**63), 2**63)
 
 
+class Encoded(NamedTuple):
+    """`tag` is the hash tag `{p}`; `ending` is the tag and the entity's own part of the key."""
+
+    tag: bytes
+    ending: bytes
+
+
 class EntityKeys:
     """Encodes entities of one kind; the views of an entity share one, and so what it remembers."""
 
     def __init__(self, keys: Sequence[EntityKey]) -> None:
         self._keys = tuple(keys)
-        self._remembered: dict[tuple[str | int, ...], tuple[bytes, bytes]] = {}
+        self._texts = all(key.type == "string" for key in keys)
+        self._remembered: dict[tuple[Any, ...], Encoded] = {}
 
-    def encoded(self, entity: Sequence[str | int]) -> tuple[bytes, bytes]:
-        """The hash tag `{p}` and the entity's own part of the key; raises InvalidEntity."""
-        entity = tuple(entity)
-        found = self._remembered.get(entity)
-        # True and 1.0 equal 1, so what is no text and no int must not find what 1 left.
-        if found is not None and all(type(part) in (str, int) for part in entity):
-            return found
+    def encoded(self, entity: Sequence[Any]) -> Encoded:
+        """Raises InvalidEntity."""
+        # Remembered are texts alone: True and 1.0 would find what 1 left.
+        texts = tuple(entity) if self._texts else tuple(str(p) if type(p) is int else p for p in entity)
+        try:
+            found = self._remembered.get(texts)
+        except TypeError:  # an array or an object: refused below, by name
+            found = None
+        return found or self._remember(texts)
+
+    def _remember(self, entity: tuple[Any, ...]) -> Encoded:
         encoded = self._encode(entity)
         if len(self._remembered) >= REMEMBERED:
             self._remembered.clear()
         self._remembered[entity] = encoded
         return encoded
 
-    def _encode(self, entity: tuple[str | int, ...]) -> tuple[bytes, bytes]:
+    def _encode(self, entity: tuple[Any, ...]) -> Encoded:
         if len(entity) != len(self._keys):
             names = ", ".join(key.name for key in self._keys)
             raise InvalidEntity("keys", f"expected {len(self._keys)} ({names}), got {len(entity)}")
         parts = [_part(key, value) for key, value in zip(self._keys, entity, strict=True)]
         joined = "|".join(part.replace("%", "%25").replace("|", "%7C") for part in parts).encode()
-        return b"{%d}" % (crc32(joined) % PARTITIONS), joined
+        tag = b"{%d}" % (crc32(joined) % PARTITIONS)
+        return Encoded(tag, tag + joined)
 
 
 @cache
@@ -80,11 +94,10 @@ def _text(name: str, value: str) -> str:
 
 
 def _whole(name: str, value: object) -> str:
-    """A whole number, or the text of one as JSON would write it."""
-    text = str(value) if type(value) is int else value
-    if type(text) is not str or not _INTEGER.fullmatch(text) or int(text) not in _INT64:
+    """The text of a whole number, as JSON would write it."""
+    if type(value) is not str or not _INTEGER.fullmatch(value) or int(value) not in _INT64:
         raise InvalidEntity(name, f"expected a whole number of 64 bits, got {_kind(value)}: send e.g. 1467")
-    return text
+    return value
 
 
 def _kind(value: object) -> str:

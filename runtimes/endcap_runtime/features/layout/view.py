@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from endcap_api.digest import digest_of
@@ -62,16 +63,19 @@ class View:
 
     def key(self, entity: Sequence[str | int]) -> Octets:
         """The key of the entity's state; raises InvalidEntity."""
-        tag, own = self.keys.encoded(entity)
-        return b"".join((self.prefix, b":", self._named, tag, own))
+        return self._beginning + self.keys.encoded(entity).ending
 
-    @property
-    def _named(self) -> Octets:
-        return f"{self.name}@{self.digest}".encode()
+    @cached_property
+    def _beginning(self) -> Octets:
+        return b"%b:%b@%b" % (self.prefix, self.name.encode(), self.digest.encode())
+
+    @cached_property
+    def _seen(self) -> Octets:
+        return b"%b:seen:%b@%b" % (self.prefix, self.name.encode(), self.digest.encode())
 
     def seen_key(self, tag: Octets, time_ms: int) -> Octets:
         """The set of ids of the events of a minute, in the part of the store that `tag` names."""
-        return b"%b:seen:%b%b%d" % (self.prefix, self._named, tag, time_ms // MINUTE_MS)
+        return b"%b%b%d" % (self._seen, tag, time_ms // MINUTE_MS)
 
     def evaluate(self, states: Sequence[Octets | None], now_ms: int) -> Evaluated:
         """States [N] at `now_ms`; raises nothing: a state that cannot be read is ERROR."""
@@ -90,12 +94,12 @@ class View:
         seen = self.packing.inputs.read(event)
         if seen is None:
             return None
-        tag, own = self.keys.encoded(self._entity(event))
+        tag, ending = self.keys.encoded(self._entity(event))
         change = self.packing.change(seen, min(event.time_ms, arrival_ms))
         return Update(
             self.name,
             self.kind,
-            b"".join((self.prefix, b":", self._named, tag, own)),
+            self._beginning + ending,
             self.seen_key(tag, event.time_ms),
             self._times(event, arrival_ms) + fingerprint(event),
             change,

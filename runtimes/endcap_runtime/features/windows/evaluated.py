@@ -67,11 +67,13 @@ class Cell:
 
 def unusable(headers: Headers, ttl_ms: int, now_ms: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """The statuses [N] of states as a whole, and which of them give the default."""
-    status = np.full(len(headers.known), Status.PRESENT, np.uint8)
-    status[~headers.known] = Status.DEFAULTED
-    status[headers.broken] = Status.ERROR
-    status[np.logical_and(headers.known, headers.written < now_ms - ttl_ms)] = Status.EXPIRED
-    return status, np.not_equal(status, Status.PRESENT)
+    status = np.zeros(len(headers.known), np.uint8)
+    old = np.less(headers.written, now_ms - ttl_ms)
+    if old.any():  # what was never written is old, too
+        status[old] = Status.EXPIRED
+        status[~headers.known] = Status.DEFAULTED
+        status[headers.broken] = Status.ERROR
+    return status, np.not_equal(status, 0)
 
 
 def values_of(cells: Sequence[Cell], whole: Array, divisors: Array, blank: NDArray[np.bool_]) -> list[Array]:

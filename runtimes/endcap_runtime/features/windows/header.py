@@ -46,18 +46,21 @@ class Headers(NamedTuple):
 def headers(table: NDArray[Any], kind: int, states: Sequence[bytes | None]) -> Headers:
     """Of a table [N] with the header's fields, in which what is not there, or not whole, is zeros."""
     known = (table["kind"] == kind) & (table["format"] == FORMAT)
-    broken = np.zeros(len(states), np.bool_)
-    if not known.all():
-        broken = np.fromiter((state is not None for state in states), np.bool_, len(states)) & ~known
-    written, extra = np.where(known, table["written"], 0), np.where(known, table["extra"], 0)
-    return Headers(known, broken, written, extra)
+    written, extra = table["written"], table["extra"]
+    if known.all():
+        return Headers(known, ~known, written, extra)
+    broken = np.fromiter((state is not None for state in states), np.bool_, len(states)) & ~known
+    return Headers(known, broken, np.where(known, written, 0), np.where(known, extra, 0))
 
 
 def table_of(states: Sequence[bytes | None], dtype: np.dtype[Any]) -> NDArray[Any]:
     """States of one size as a table [N]; what is not there, or of another size, is zeros."""
-    size, nothing = dtype.itemsize, bytes(dtype.itemsize)
-    whole = [state if state is not None and len(state) == size else nothing for state in states]
-    return np.frombuffer(b"".join(whole), dtype)
+    size = dtype.itemsize
+    nothing = bytes(size)
+    there = [state or nothing for state in states]
+    if set(map(len, there)) != {size}:
+        there = [state if len(state) == size else nothing for state in there]
+    return np.frombuffer(b"".join(there), dtype)
 
 
 def heads_of(states: Sequence[bytes | None], record: int) -> NDArray[Any]:

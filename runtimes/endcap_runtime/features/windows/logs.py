@@ -75,7 +75,17 @@ class EventLog:
 
     @cached_property
     def _means(self) -> Array:
-        return np.array([column.op == "mean" for column in self.columns])
+        return np.array([[column.op == "mean"] for column in self.columns])
+
+    @cached_property
+    def _tallies(self) -> Array:
+        return np.array([[column.op == "count"] for column in self.columns])
+
+    @cached_property
+    def _simple(self) -> list[Cell]:
+        """What becomes of whole numbers; texts and lists are put in their places afterwards."""
+        cells = [column.cell for column in self.columns]
+        return [cell if cell.type not in ("string", "array") else Cell("integer", 0) for cell in cells]
 
     @cached_property
     def _groups(self) -> dict[str, tuple[NDArray[np.intp], list[Any]]]:
@@ -109,9 +119,9 @@ class EventLog:
             lists = self._slowly(events, segments, masks, whole)
         status, blank = unusable(head, self.ttl_ms, now_ms)
         nothing = (counts == 0) & ~self._always
-        statuses = np.where(nothing, Status.DEFAULTED, Status.PRESENT)
-        statuses = np.where(head.extra > start, Status.TRUNCATED, statuses)
-        statuses = np.where(blank, status, statuses).astype(np.uint8)
+        statuses = nothing.view(np.uint8)  # DEFAULTED is 1
+        statuses = np.where(head.extra > start, np.uint8(Status.TRUNCATED), statuses)
+        statuses = np.where(blank, status, statuses)
         return Evaluated(
             self._values(counts, whole, lists, nothing | blank),
             statuses,
@@ -146,7 +156,7 @@ class EventLog:
                 mask = self._newest(events["time"], segments, mask)
             fill, reduction = _REDUCTIONS[name]
             found = reduction.reduceat(np.where(mask, values, fill), segments.starts, axis=1)
-            whole[np.ix_(members, segments.filled)] = found
+            whole[members[:, None], segments.filled] = found
 
     @staticmethod
     def _newest(time: Array, segments: _Segments, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -184,13 +194,8 @@ class EventLog:
     def _values(
         self, counts: Array, whole: Array, lists: dict[int, list[Any]], blank: NDArray[np.bool_]
     ) -> tuple[Array, ...]:
-        tally = np.array([[column.op == "count"] for column in self.columns])
-        divisors = np.where(self._means[:, None], np.maximum(counts, 1), 1) * self._scales
-        simple = [
-            cell if cell.type not in ("string", "array") else Cell("integer", 0)
-            for cell in (column.cell for column in self.columns)
-        ]
-        values = values_of(simple, np.where(tally, counts, whole), divisors, blank)
+        divisors = np.where(self._means, np.maximum(counts, 1), 1) * self._scales
+        values = values_of(self._simple, np.where(self._tallies, counts, whole), divisors, blank)
         for position in self._one_by_one:
             cell = self.columns[position].cell
             if cell.type in ("string", "array"):

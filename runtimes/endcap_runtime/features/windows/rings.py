@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,9 +58,7 @@ class Tier:
     def inside(self, newest: NDArray[np.uint32], now_ms: int) -> NDArray[np.bool_]:
         """Which slots hold a tile of the window that ends now, [N, slots]; `newest` [N]: their newest tiles."""
         first, last = self.first_ms(now_ms) // self.tile_ms, now_ms // self.tile_ms
-        wanted = np.arange(first, last + 1)
-        tiles = np.full(self.slots, NO_TILE, np.uint32)
-        tiles[wanted % self.slots] = wanted
+        tiles = _wanted(self.slots, first, last)
         mask: NDArray[np.bool_] = tiles <= newest[:, None]
         if (
             len(newest) and int(newest.max()) > last + 1
@@ -117,7 +115,7 @@ class Ring:
         statuses = np.where(blank, status, aggregates.nothing.view(np.uint8))
         for row in self._sums if head.extra.any() else ():
             statuses[row, (head.extra >= windows[row][0]) & (statuses[row] == Status.PRESENT)] = Status.ERROR
-        values = values_of(self._cells, aggregates.whole, aggregates.divisors, statuses != Status.PRESENT)
+        values = values_of(self._cells, aggregates.whole, aggregates.divisors, statuses != 0)
         return Evaluated(tuple(values), statuses, windows, head.written)
 
 
@@ -172,6 +170,15 @@ class _Aggregates:
         slot, rows = newest.argmax(axis=1), np.arange(len(times))
         self.whole[row] = values[rows, slot]
         self.nothing[row] = newest[rows, slot] == 0
+
+
+@lru_cache(maxsize=256)
+def _wanted(slots: int, first: int, last: int) -> NDArray[np.uint32]:
+    """The tile that each slot holds when it is of the window; the same for all that ask within a tile's time."""
+    wanted = np.arange(first, last + 1)
+    tiles = np.full(slots, NO_TILE, np.uint32)
+    tiles[wanted % slots] = wanted
+    return tiles
 
 
 def mark_of(tier: int) -> int:

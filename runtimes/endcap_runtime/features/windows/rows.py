@@ -78,16 +78,22 @@ class Row:
 
 def _objects(column: RowColumn, stored: Array, lengths: Array | None, blank: NDArray[np.bool_]) -> Array:
     values = column.cell.filled(len(blank))
-    rows = np.flatnonzero(~blank).tolist()
-    for row in rows:
-        values[row] = _text(stored[row]) if lengths is None else _list(column, stored[row], int(lengths[row]))
+    cells = stored.tolist()
+    if lengths is not None:
+        cells = [_list(column, cell[:length]) for cell, length in zip(cells, lengths.tolist(), strict=True)]
+    else:
+        cells = _texts(cells)
+    for row in np.flatnonzero(~blank).tolist():
+        values[row] = cells[row]
     return values
 
 
-def _text(stored: bytes) -> str:
-    return stored.decode("utf-8", "replace")
+def _texts(stored: list[bytes]) -> list[str]:
+    try:
+        return list(map(bytes.decode, stored))
+    except UnicodeDecodeError:  # of a state that somebody else wrote
+        return [text.decode("utf-8", "replace") for text in stored]
 
 
-def _list(column: RowColumn, stored: Array, length: int) -> list[Any]:
-    elements: list[Any] = stored[:length].tolist()
-    return [_text(element) for element in elements] if column.items == "string" else elements
+def _list(column: RowColumn, elements: list[Any]) -> list[Any]:
+    return _texts(elements) if column.items == "string" else elements
