@@ -67,8 +67,9 @@ class CuttingProxy:
                 buffer += data
                 await self._forward(buffer, redis_writer)
         back.cancel()
-        writer.close()
-        redis_writer.close()
+        for end in (writer, redis_writer):
+            end.close()
+            self._writers.discard(end)
 
     async def _forward(self, buffer: bytearray, redis_writer: asyncio.StreamWriter) -> None:
         for command in commands_in(buffer):
@@ -90,6 +91,9 @@ class CuttingProxy:
     def _end(self) -> None:
         self.cut.set()
         self._at_cut()
+        self._close_all()
+
+    def _close_all(self) -> None:
         for writer in self._writers:
             writer.close()
         self._writers.clear()
@@ -100,24 +104,29 @@ class CuttingProxy:
                 writer.write(data)
                 await writer.drain()
 
+    async def run(self, ready: threading.Event, leave: asyncio.Event) -> None:
+        async with await asyncio.start_server(self.serve, "127.0.0.1", 0) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            ready.set()
+            await leave.wait()
+        self._close_all()
+
 
 @contextmanager
 def cutting_proxy(target: int) -> Iterator[CuttingProxy]:
     """Runs in a thread of its own, so that a test may wait for the process that it watches."""
-    proxy = CuttingProxy(target)
+    proxy, ready, leave = CuttingProxy(target), threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(proxy.serve, "127.0.0.1", 0))
-    proxy.port = server.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever)
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(proxy.run(ready, leave))
+
+    thread = threading.Thread(target=run)
     thread.start()
     try:
+        assert ready.wait(10)
         yield proxy
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(leave.set)
         thread.join()
-        server.close()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.close()

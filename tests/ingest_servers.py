@@ -39,7 +39,7 @@ def activity(**changes: Any) -> dict[str, Any]:
     """What a customer did: storage events; counts clicks and sums purchases of up to 500."""
     return {
         "entity": CUSTOMER,
-        "source": {"stream": {"lateness": "1h"}},
+        "source": {"stream": {"lateness": "1h", "maxEvents": 4096}},
         "features": [
             {
                 "name": "clicks",

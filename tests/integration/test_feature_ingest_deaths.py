@@ -7,7 +7,6 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +50,9 @@ async def work(port: int, consumer: str, done: Any, folder: Path) -> None:
             while not done():  # noqa: ASYNC110 what it waits for lies in Redis
                 await asyncio.sleep(0.002)
     finally:
-        working.cancel()
-        with suppress(asyncio.CancelledError):
-            await working
+        while not working.done():  # a cancellation can be lost in the client of Redis
+            working.cancel()
+            await asyncio.wait([working], timeout=0.05)
         await current.close()
 
 

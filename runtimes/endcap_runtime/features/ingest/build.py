@@ -70,4 +70,5 @@ async def _ended(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
     _, late = await asyncio.wait(tasks, timeout=seconds)
     for task in late:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if late:
+        await asyncio.wait(late, timeout=1)

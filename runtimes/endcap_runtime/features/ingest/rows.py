@@ -83,4 +83,4 @@ class _Packing(NamedTuple):
         if at_ms > self.now_ms + _AHEAD_MS:
             raise InvalidRow(UPDATED_AT, "is more than 60 s ahead: newer rows would never win over it")
         given = {name: cell for name, cell in cells.items() if cell is not None}
-        return key, self.view.row(given, at_ms, None), at_ms, self.view.expire_ms
+        return key, self.view.row(given, at_ms, None), at_ms, self.view.ttl_ms
