@@ -190,6 +190,7 @@ FEATURE_SHAPE: tuple[Refusal, ...] = (
     _graph("writeBack of nobody", "spec.writeBack[0].entity", REMOVED, "spec.writeBack[0]", "exactly one of entity and keys"),
     _graph("writeBack of nothing", "spec.writeBack[0].features", {}, "spec.writeBack[0].features", ""),
     _graph("writeBack in capitals", "spec.writeBack[0].features", {"Label": "intent.label"}, "spec.writeBack[0]", "a letter first: rename"),
+    _graph("writeBack for a key in capitals", "spec.writeBack[0]", {"view": "last-intent", "keys": {"Id": "request.household"}, "features": {"label": "intent.label"}}, "spec.writeBack[0]", "a letter first: rename"),
     _graph("no writeBack in the list", "spec.writeBack", [], "spec.writeBack", ""),
 
     _model("key of no input", "spec.features.keys", {"customer_id": "shopper"}, "spec", "features.keys names no input"),

@@ -15,6 +15,8 @@ from builders import changed, graph, intent, ranker, recaller
 from endcap_cluster import kubectl
 from endcap_cluster.errors import ClusterError
 from refusals import MEANING, SHAPE, Refusal
+from view_refusals import BUNDLES, JOINED, LOOKUPS, VIEWS
+from views import activity, bundle, popularity, sound, store
 
 from endcap_api.structural import structural_schema
 from endcap_api.v1alpha1.kinds import KINDS, Kind
@@ -31,7 +33,7 @@ def kube(api_server: ApiServer) -> Iterator[Kubectl]:
 
     run("apply", "--server-side", f"--filename={CRDS}")
     run("wait", "--for=condition=Established", f"--filename={CRDS}", "--timeout=30s")
-    run("get", "modeldeployments,inferencegraphs")
+    run("get", ",".join(kind.plural for kind in KINDS.values()))
     yield run
     run("delete", "--ignore-not-found", f"--filename={CRDS}", "--timeout=30s")
 
@@ -54,7 +56,7 @@ def test_the_api_server_finds_nothing_to_say_about_the_crds(kube: Kubectl) -> No
 
 
 @pytest.mark.parametrize(
-    "manifest", [ranker(), recaller(), intent(), graph()], ids=lambda m: m["metadata"]["name"]
+    "manifest", [ranker(), recaller(), intent(), graph(), *sound()], ids=lambda m: m["metadata"]["name"]
 )
 def test_sound_resources_are_accepted(kube: Kubectl, manifest: dict[str, Any]) -> None:
     assert "created (server dry run)" in dry_run(kube, manifest)
@@ -68,12 +70,14 @@ def test_a_bad_shape_is_refused_by_field_and_remedy(kube: Kubectl, bad: Refusal)
     assert bad.words in answer
 
 
-@pytest.mark.parametrize("bad", MEANING, ids=lambda bad: bad.name)
+@pytest.mark.parametrize("bad", [*MEANING, *VIEWS, *BUNDLES, *LOOKUPS, *JOINED], ids=lambda bad: bad.name)
 def test_what_only_the_operator_can_judge_has_a_sound_shape(kube: Kubectl, bad: Refusal) -> None:
     assert "created (server dry run)" in dry_run(kube, bad.manifest)
 
 
-@pytest.mark.parametrize("manifest", [ranker(), graph()], ids=lambda m: m["kind"])
+@pytest.mark.parametrize(
+    "manifest", [ranker(), graph(), store(embedded={}), popularity(), bundle()], ids=lambda m: m["kind"]
+)
 def test_the_defaults_of_the_api_server_are_those_of_the_models(
     kube: Kubectl, manifest: dict[str, Any]
 ) -> None:
@@ -110,11 +114,11 @@ def test_kubectl_explains_every_field(kube: Kubectl, kind: Kind, part: str) -> N
 
 @pytest.fixture
 def applied(kube: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A namespace with a model and a graph."""
+    """A namespace with a resource of each kind."""
     namespace = f"crds-{abs(hash(request.node.name)) % 10**8}"
     kube("create", "namespace", namespace)
-    kube("apply", f"--namespace={namespace}", "--filename=-", manifest=ranker())
-    kube("apply", f"--namespace={namespace}", "--filename=-", manifest=graph())
+    for manifest in (ranker(), graph(), store(), activity(), bundle()):
+        kube("apply", f"--namespace={namespace}", "--filename=-", manifest=manifest)
     yield namespace
     kube("delete", "endcap", "--all", f"--namespace={namespace}")
 
@@ -123,7 +127,10 @@ def test_short_names_and_the_category_list_the_resources(kube: Kubectl, applied:
     flags = (f"--namespace={applied}", "--output=name")
     assert kube("get", "mdep", *flags).split() == ["modeldeployment.endcap.dev/basket-ranker"]
     assert kube("get", "ig", *flags).split() == ["inferencegraph.endcap.dev/basket"]
-    assert len(kube("get", "endcap", *flags).split()) == 2
+    assert kube("get", "fs", *flags).split() == ["featurestore.endcap.dev/default"]
+    assert kube("get", "fv", *flags).split() == ["featureview.endcap.dev/customer-activity"]
+    assert kube("get", "fb", *flags).split() == ["featurebundle.endcap.dev/customer-preference"]
+    assert len(kube("get", "endcap", *flags).split()) == 5
 
 
 def test_kubectl_get_has_the_columns(kube: Kubectl, applied: str) -> None:
@@ -153,13 +160,40 @@ def test_kubectl_get_has_the_columns(kube: Kubectl, applied: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("resource", ["mdep/basket-ranker", "ig/basket"])
-def test_models_and_graphs_can_be_scaled(kube: Kubectl, applied: str, resource: str) -> None:
+@pytest.mark.parametrize(
+    ("resource", "columns"),
+    [
+        ("fs", "NAME BACKEND READY VIEWS LAG DEAD LETTERS REASON AGE"),
+        ("fv", "NAME ENTITY LAYOUT VALID WARM FRESH LAG BYTES AGE"),
+        ("fb", "NAME ENTITY FEATURES READY REASON AGE"),
+    ],
+)
+def test_kubectl_get_shows_how_features_are(kube: Kubectl, applied: str, resource: str, columns: str) -> None:
+    head = kube("get", resource, f"--namespace={applied}").splitlines()[0]
+    assert " ".join(head.split()) == columns
+
+
+@pytest.mark.parametrize(
+    ("resource", "path"),
+    [
+        ("mdep/basket-ranker", "spec.replicas.min"),
+        ("ig/basket", "spec.replicas.min"),
+        ("fs/default", "spec.ingest.replicas.min"),
+    ],
+)
+def test_what_has_pods_can_be_scaled(kube: Kubectl, applied: str, resource: str, path: str) -> None:
     kube("scale", resource, "--replicas=3", f"--namespace={applied}")
     read = ("get", resource, f"--namespace={applied}")
-    assert kube(*read, "--output=jsonpath={.spec.replicas.min}") == "3"
+    assert kube(*read, f"--output=jsonpath={{.{path}}}") == "3"
     scale = json.loads(kube(*read, "--subresource=scale", "--output=json"))
     assert scale["spec"]["replicas"] == 3
+
+
+@pytest.mark.parametrize("resource", ["fv/customer-activity", "fb/customer-preference"])
+def test_what_has_no_pods_has_no_scale(kube: Kubectl, applied: str, resource: str) -> None:
+    assert kube("get", resource, f"--namespace={applied}", "--output=name")
+    with pytest.raises(ClusterError, match="NotFound"):
+        kube("scale", resource, "--replicas=3", f"--namespace={applied}")
 
 
 def test_scaling_to_nothing_is_refused(kube: Kubectl, applied: str) -> None:
