@@ -16,10 +16,10 @@ from endcap_cluster import flavour, images
 from endcap_cluster.errors import ClusterError
 from endcap_cluster.progress import phase, say
 
-from endcap_demo import artefacts, installing, serving
-from endcap_demo.places import ANSWERS, EXAMPLE, GRAPH, NAMESPACE
+from endcap_demo import artefacts, installing, live, serving
+from endcap_demo.places import ANSWERS, EXAMPLE, GRAPH, LIVE, NAMESPACE
 
-IMAGES = ("operator", "runtime-python", "runtime-sklearn", "runtime-lightgbm")
+IMAGES = ("operator", "runtime-python", "runtime-sklearn", "runtime-lightgbm", "redis")
 
 
 def main() -> int:
@@ -44,11 +44,13 @@ def _run(cluster: str, prefix: str | None) -> int:
     with phase("artefacts pushed"):
         store = artefacts.push(kubeconfig)
     with phase("resources ready"):
-        serving.apply(kubeconfig, store)
-        serving.wait_until_ready(kubeconfig)
+        serving.open_shop(kubeconfig, store)
+        serving.apply(kubeconfig, EXAMPLE, ("models.yaml", "graph.yaml"))
+        serving.wait_until_ready(kubeconfig, "modeldeployments,inferencegraphs")
     with phase("request"):
-        answer = serving.ask(kubeconfig, "request.json")
+        answer = serving.ask(kubeconfig, GRAPH, (EXAMPLE / "request.json").read_bytes())
     path = _show(kubeconfig, answer)
+    live.act(kubeconfig)
     say(f"  everything: {time.monotonic() - begun:.1f} s")
     print(f"demo ok answer={path}", flush=True)
     return 0
@@ -66,8 +68,9 @@ def _prepare(cluster: str, prefix: str | None) -> tuple[Path, dict[str, str]]:
 
 
 def _trained() -> None:
-    with phase("training the example on The Complete Journey (simulated data)"):
-        artefacts.train()
+    with phase("training the examples on The Complete Journey (simulated data)"):
+        for example in (EXAMPLE, LIVE):
+            artefacts.train(example)
 
 
 def _names(loaded: Sequence[str], prefix: str | None) -> dict[str, str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example's artefacts: trained on this machine, then pushed to the cluster's S3 server."""
+"""The examples' artefacts: trained on this machine, then pushed to the cluster's S3 server."""
 
 import subprocess
 import sys
@@ -12,27 +12,32 @@ from endcap_cluster.layout import CHECKOUT
 from endcap_cli import model_store
 from endcap_cli.stores import S3Store
 from endcap_demo.forwarding import forwarded
-from endcap_demo.places import EXAMPLE
+from endcap_demo.places import EXAMPLE, LIVE
 
 BUCKET = "models"
 
 
-def train() -> None:
+def train(example: Path) -> None:
     """Write the artefacts to the example's store, and their digests into its resources."""
-    command = [sys.executable, str(EXAMPLE / "train")]
+    command = [sys.executable, str(example / "train")]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterError(f"training failed:\n{done.stderr.strip()}")
 
 
 def push(kubeconfig: Path) -> s3.Store:
-    """Put every artefact of the example into the cluster's store; what is there already stays."""
+    """Put every artefact of the examples into the cluster's store; what is there already stays."""
     known = s3.read(kubeconfig)
     with forwarded(kubeconfig, s3.NAMESPACE, "s3", s3.PORT) as address:
         store = S3Store.at(f"http://{address}", known.access_key, known.secret_key)
         store.make_bucket(BUCKET)
-        for file in sorted((EXAMPLE / "store" / BUCKET).rglob("*")):
-            if file.is_file():
-                key = file.relative_to(EXAMPLE / "store").as_posix()
-                model_store.push(file, f"s3://{key}", store)
+        for example in (EXAMPLE, LIVE):
+            _push(example, store)
     return known
+
+
+def _push(example: Path, store: S3Store) -> None:
+    for file in sorted((example / "store" / BUCKET).rglob("*")):
+        if file.is_file():
+            key = file.relative_to(example / "store").as_posix()
+            model_store.push(file, f"s3://{key}", store)

@@ -38,6 +38,7 @@ def _values(images: dict[str, str]) -> dict[str, object]:
                 "python": images["runtime-python"],
                 "sklearn": images["runtime-sklearn"],
                 "lightgbm": images["runtime-lightgbm"],
+                "redis": images["redis"],
             },
             "s3Endpoint": f"http://{S3_IN_CLUSTER}",
             "allowedHosts": [S3_IN_CLUSTER],

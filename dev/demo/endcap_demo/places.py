@@ -4,6 +4,7 @@
 from endcap_cluster.layout import CHECKOUT, KEPT
 
 EXAMPLE = CHECKOUT / "examples" / "01-basket"
+LIVE = CHECKOUT / "examples" / "02-live-features"
 CHART = CHECKOUT / "charts" / "endcap"
 CRDS = CHECKOUT / "crds"
 ANSWERS = KEPT / "demo"
@@ -11,5 +12,7 @@ ANSWERS = KEPT / "demo"
 SYSTEM = "endcap-system"
 NAMESPACE = "shop"
 GRAPH = "basket"
+LIVE_GRAPH = "live-basket"
+FEATURE_STORE = "default"
 STORE_SECRET = "model-store"  # noqa: S105 - the name of a Secret
 S3_IN_CLUSTER = "s3.endcap-store.svc:7070"
