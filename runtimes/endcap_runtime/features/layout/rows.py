@@ -118,9 +118,14 @@ def checked(name: str, kind: str, value: Any, longest: int) -> Any:
         return value
     if kind == "integer":
         return _integer(name, value)
-    if type(value) not in (int, float) or not math.isfinite(value):
+    return _float(name, value)
+
+
+def _float(name: str, value: Any) -> float:
+    number = float(value) if type(value) is float or (type(value) is int and value in _INT64) else math.nan
+    if not math.isfinite(number):
         raise InvalidRow(name, f"expected a finite number, got {_kind(value)}: send a number")
-    return float(value)
+    return number
 
 
 def _text(name: str, value: Any, longest: int) -> bytes:
@@ -144,4 +149,6 @@ def _kind(value: Any) -> str:
     }  # fmt: skip
     if type(value) is float and not math.isfinite(value):
         return "one that is not finite"
+    if type(value) is int and value not in _INT64:
+        return "one of more than 64 bits"
     return names.get(type(value), "something else")
