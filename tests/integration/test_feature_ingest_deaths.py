@@ -74,10 +74,10 @@ async def test_death_between_any_two_commands(
         def empty() -> bool:
             return bool(client.xlen(f"{PREFIX}:events") == 0)
 
-        for number in range(1, 60):
+        for number in range(1, 100):
             for swallow in (True, False):
                 run = f"{number}{swallow}"
-                sent += (fresh := history(run, 10, number))
+                sent += (fresh := history(run, 40, number))
                 enqueue(client, [*fresh, fresh[0], event(f"late-{run}", at=OLD, customer_id="0")])
                 late += 1
                 proxy.mend()
@@ -89,7 +89,7 @@ async def test_death_between_any_two_commands(
                 assert client.xlen(f"{PREFIX}:dead{{{PREFIX}:events}}") == late
             if not proxy.cut.is_set():
                 break
-    assert deaths >= 30
+    assert deaths >= 100
 
 
 def test_a_pod_killed_at_random(server: RedisServer, proxy: CuttingProxy, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_pod_killed_at_random(server: RedisServer, proxy: CuttingProxy, tmp_pa
     sent: list[dict[str, Any]] = []
     kills = 0
     with server.client() as client:
-        for number in range(20):
+        for number in range(12):
             sent += (fresh := history(str(number), 300, number))
             enqueue(client, [*fresh, *fresh[:20]])
             proxy.mend()
@@ -122,5 +122,5 @@ def test_a_pod_killed_at_random(server: RedisServer, proxy: CuttingProxy, tmp_pa
             last.settled()
         finally:
             last.kill()
-        assert kills >= 10
+        assert kills >= 6
         assert stored(client) == totals(sent)

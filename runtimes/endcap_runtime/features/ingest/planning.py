@@ -59,13 +59,11 @@ def plan(compiled: Compiled, entries: Iterable[Entry], now_ms: int) -> Plan:
 
 
 def _plan_entry(compiled: Compiled, entry: Entry, now_ms: int, made: Plan) -> None:
-    if entry.event is None:
-        return
     if now_ms - entry.arrival_ms > LONGEST_WAIT_MS:
         made.letters.append(Letter(entry, "expired", "it waited for more than a week", entry.view))
         return
     try:
-        event = event_of(loads(entry.event))
+        event = event_of(loads(entry.event or b"null"))
     except (Unreadable, Malformed) as error:
         made.letters.append(Letter(entry, "invalid", str(error), entry.view))
         return

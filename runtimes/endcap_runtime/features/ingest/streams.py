@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     """What waits: its id in the stream, the event's bytes, and the one view that it is for, where it is for one."""
 
     id: bytes
-    event: bytes | None
+    event: bytes
     view: str
 
     @property
@@ -122,7 +122,7 @@ class Streams:
             for letter in letters
             for part in (
                 letter.entry.id,
-                letter.entry.event or b"",
+                letter.entry.event,
                 letter.reason,
                 letter.message,
                 letter.view,
@@ -218,7 +218,7 @@ class Streams:
 def _entry(row: Any) -> Entry:
     """An entry that was deleted while a consumer held it has no fields."""
     fields = _fields(row[1] or [])
-    return Entry(row[0], fields.get(b"e"), fields.get(b"view", b"").decode(errors="replace"))
+    return Entry(row[0], fields.get(b"e", b""), fields.get(b"view", b"").decode(errors="replace"))
 
 
 def _fields(given: Any) -> Fields:
