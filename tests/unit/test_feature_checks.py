@@ -7,8 +7,18 @@ from typing import Any
 
 import pytest
 from builders import changed, graph
+from known_features import (
+    CONTRACTS,
+    MODELS,
+    VIEW_SPECS,
+    WRITTEN,
+    bundle_of,
+    graph_of,
+    model_of,
+    view_of,
+)
 from refusal import Refusal
-from view_refusals import BUNDLES, JOINED, LOOKUPS, VIEWS, known_bundles, known_views, surroundings
+from view_refusals import BUNDLES, JOINED, LOOKUPS, VIEWS, known_bundles, known_views
 from views import (
     activity,
     bundle,
@@ -23,53 +33,13 @@ from views import (
 )
 
 from endcap_api.feature_checks import bundle_problems, missing_views, view_problems
-from endcap_api.features_config import BundleContract, ViewConfig, ViewContract, bundle_contract
+from endcap_api.features_config import ViewContract
 from endcap_api.graph_checks import check_graph, missing_bundles, missing_written_views
 from endcap_api.model_checks import missing_model_bundle, model_feature_problems
 from endcap_api.problem import Problem
-from endcap_api.runtime_config import ModelContract
-from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
-from endcap_api.v1alpha1.featureview import FeatureViewSpec
-from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
-from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_api.v1alpha1.steps import FeaturesStep
 from endcap_api.validation import read
-
-
-def view_of(manifest: dict[str, Any]) -> FeatureViewSpec:
-    spec = read(manifest)
-    assert isinstance(spec, FeatureViewSpec)
-    return spec
-
-
-def bundle_of(manifest: dict[str, Any]) -> FeatureBundleSpec:
-    spec = read(manifest)
-    assert isinstance(spec, FeatureBundleSpec)
-    return spec
-
-
-def graph_of(manifest: dict[str, Any]) -> InferenceGraphSpec:
-    spec = read(manifest)
-    assert isinstance(spec, InferenceGraphSpec)
-    return spec
-
-
-def model_of(manifest: dict[str, Any]) -> ModelDeploymentSpec:
-    spec = read(manifest)
-    assert isinstance(spec, ModelDeploymentSpec)
-    return spec
-
-
-VIEW_SPECS = {m["metadata"]["name"]: view_of(m) for m in known_views()}
-CONFIGS = {name: ViewConfig(spec=spec) for name, spec in VIEW_SPECS.items()}
-CONTRACTS: dict[str, BundleContract] = {
-    m["metadata"]["name"]: bundle_contract(bundle_of(m), CONFIGS) for m in known_bundles()
-}
-WRITTEN = {name: ViewContract.of(spec) for name, spec in VIEW_SPECS.items()}
-MODELS = {
-    m["metadata"]["name"]: ModelContract.of(model_of(m), "http://x")
-    for m in surroundings()
-    if m["kind"] == "ModelDeployment"
-}
+from endcap_api.wiring import environment, forms, key_sources, looks_up_candidates, write_back_environment
 
 
 def checked(manifest: dict[str, Any]) -> list[Problem]:
@@ -186,6 +156,68 @@ def test_expressions_wait_for_a_bundle_that_is_missing() -> None:
     known = {name: contract for name, contract in CONTRACTS.items() if name != "product"}
     assert check_graph(graph_of(reads), MODELS, known, WRITTEN) == []
     assert len(checked(reads)) == 1
+
+
+def test_what_is_written_back_waits_for_a_model_that_is_missing() -> None:
+    reads = changed(graph_with_features(), "spec.writeBack[0].features", {"label": "intent.nothing"})
+    known = {name: contract for name, contract in MODELS.items() if name != "micro-intent"}
+    assert check_graph(graph_of(reads), known, CONTRACTS, WRITTEN) == []
+    assert [p.field for p in checked(reads)] == ["spec.writeBack[0].features.label"]
+
+
+@pytest.mark.parametrize(
+    ("entity", "each"),
+    [
+        ("candidate.id", True),
+        ("string(candidate . sold)", True),
+        ("request.household + candidate.category", True),
+        ("'candidate.id'", False),
+        ('"a\\"candidate.id"', False),
+        ("r'candidate.id' + request.household", False),
+        ("request.candidate", False),
+        ("my_candidate.id", False),
+        ("request.cart.exists(candidate, candidate == 'x') ? 'a' : 'b'", False),
+    ],
+)
+def test_a_lookup_is_of_each_candidate_when_its_key_reads_one(entity: str, *, each: bool) -> None:
+    spec = graph_of(changed(graph_with_features(), "spec.steps[0].features.entity", entity))
+    assert looks_up_candidates(spec.steps[0]) is each
+    assert forms(spec.steps[0]) is not each
+
+
+def test_variables_are_those_of_the_lookups_before_a_step() -> None:
+    spec = graph_of(graph_with_features())
+    model, live, rank = (environment(spec, MODELS, spec.steps[i], CONTRACTS).variables for i in (1, 3, 4))
+    assert model["customer.clicks_1h"] == "int"
+    assert not [name for name in model if name.startswith("candidate.")]
+    assert "candidate.live.sold_1h" not in live
+    assert "candidate.score" not in live
+    assert rank["candidate.live.sold_1h"] == "int"
+    assert rank["customer.spend"] == "double"
+    assert "customer.spend" not in environment(spec, MODELS, spec.steps[0], CONTRACTS).variables
+    written = write_back_environment(spec, MODELS, CONTRACTS).variables
+    assert written["answer.products"] == "list(string)"
+    assert written["customer.segment"] == "string"
+    assert not [name for name in written if name.startswith("candidate.")]
+
+
+def test_keys_of_an_entity_are_fed_in_its_order() -> None:
+    keys = CONTRACTS["store-product"].keys
+    asked = FeaturesStep(bundle="store-product", keys={"shelf": "1", "store_id": "'7'"})
+    assert list(key_sources(asked, keys).items()) == [("store_id", "'7'"), ("shelf", "1")]
+    assert key_sources(FeaturesStep(bundle="b", entity="'7'"), keys[:1]) == {"store_id": "'7'"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("spec.features[0].default", "\ud800", "half a character"),
+        ("spec.features[2].default", 10**400, "is not finite"),
+    ],
+)
+def test_a_default_that_json_cannot_carry_is_refused(path: str, value: Any, words: str) -> None:
+    (problem,) = view_problems(view_of(changed(profile(), path, value)))
+    assert words in problem.message
 
 
 def test_graphs_without_features_are_checked_as_before() -> None:
