@@ -21,6 +21,9 @@ class InvalidFeatures(ValueError):
     """The configuration cannot be served; the message names what is wrong with it."""
 
 
+_NOW_MS = 1 << 41  # a moment of this century: views may take it that an epoch is longer ago than any window
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """One revision of the configuration."""
@@ -39,7 +42,7 @@ class Compiled:
         """Evaluates each bundle once, so that the first request finds numpy and the caches warm."""
         for bundle in self.bundles.values():
             keys = {k.name: ["0" if k.type == "string" else 0] for k in bundle.contract.keys}
-            reads = [Read([None] * len(part)) for part in bundle.keys(keys)]
+            reads = [Read([None] * len(part), now_ms=_NOW_MS) for part in bundle.keys(keys)]
             bundle.found(reads)
 
 
