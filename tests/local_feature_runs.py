@@ -121,7 +121,9 @@ def bundles() -> list[dict[str, Any]]:
 class FeatureFolder(Folder):
     """The folder of local_runs, whose graph ranks by what is sold just now."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, make: bool = False) -> None:
+        if make:
+            path.mkdir()
         self.views = {view["metadata"]["name"]: view for view in (sales(), habits(), facts(), shown())}
         self.bundles = {bundle["metadata"]["name"]: bundle for bundle in bundles()}
         self.stores = [resource("FeatureStore", "default", {"servingLog": {}})]
@@ -179,7 +181,7 @@ class FeatureRun(Run):
     """An `endcap run` that takes events on a port of its own, and commands that talk to it."""
 
     def __init__(self, folder: Folder, scratch: Path, *arguments: str) -> None:
-        self.events_port = _free_port()
+        self.folder, self.events_port = folder, _free_port()
         super().__init__(folder, scratch, "--events-port", str(self.events_port), *arguments)
 
     @property
