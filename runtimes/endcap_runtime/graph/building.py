@@ -26,10 +26,9 @@ from endcap_runtime.graph.steps.expression import compiled
 from endcap_runtime.graph.steps.filter import FilterStep
 from endcap_runtime.graph.steps.inputs import Inputs, compile_inputs
 from endcap_runtime.graph.steps.limit import LimitStep
-from endcap_runtime.graph.steps.listed import ListedStep
 from endcap_runtime.graph.steps.model import ModelStep
 from endcap_runtime.graph.steps.rank import RankByExpression, RankByModel
-from endcap_runtime.graph.steps.recall import RecallStep, Source
+from endcap_runtime.graph.steps.recall import ListStep, RecallStep, Source
 from endcap_runtime.graph.steps.select import MOST, SelectStep
 from endcap_runtime.graph.upstream import Models
 
@@ -128,7 +127,7 @@ class Builder:
         return Built(spec, step, inputs.reads)
 
     def _listed(self, spec: StepSpec, recall: Recall, products: str) -> Built:
-        step = ListedStep(
+        step = ListStep(
             name=spec.name,
             identifier=spec.identifier,
             bit=self._bits[spec.name],
