@@ -22,7 +22,7 @@ _CODES = {
     "READONLY": "readonly", "LOADING": "loading", "NOAUTH": "credentials", "WRONGPASS": "credentials",
     "NOPERM": "permission", "OOM": "out_of_memory", "CLUSTERDOWN": "cluster_down", "TRYAGAIN": "resharding",
     "MASTERDOWN": "loading", "MISCONF": "disk", "BUSY": "busy", "MOVED": "cluster", "ASK": "cluster",
-    "WRONGTYPE": "foreign_key", "CROSSSLOT": "cluster",
+    "WRONGTYPE": "foreign_key", "CROSSSLOT": "cluster", "TTL": "resharding",
 }  # fmt: skip
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.AuthenticationError, "credentials"),
@@ -33,6 +33,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.ClusterDownError, "cluster_down"),
     (exceptions.TimeoutError, "timeout"),
     (asyncio.TimeoutError, "timeout"),
+    (exceptions.TryAgainError, "resharding"),
     (ssl.SSLError, "tls"),
     (exceptions.ConnectionError, "connection"),
     (OSError, "connection"),
@@ -43,7 +44,9 @@ def unavailable(error: BaseException) -> StoreUnavailable:
     """What an error of the client or the server means to who asks."""
     text = str(error)
     code = text.split(" ", 1)[0]
+    # redis-py tells of a certificate as of any failed connection; what failed is what it was handling.
+    beneath = error.__context__ if isinstance(error.__context__, ssl.SSLError) else error
     for kind, reason in _KINDS:
-        if isinstance(error, kind):
+        if isinstance(beneath, kind):
             return StoreUnavailable(reason, text)
     return StoreUnavailable(_CODES.get(code, "refused"), text)

@@ -24,6 +24,7 @@ from endcap_runtime.features.store.library import LIBRARY, Library
 
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
+AT_ONCE = 32  # calls; who makes one more waits, so that a store that comes back is not stormed
 GRACE_MS = 3_600_000
 FAILURES = (exceptions.RedisError, OSError, asyncio.TimeoutError)
 FORGOTTEN_AT_ONCE = 10_000
@@ -49,6 +50,7 @@ class FeatureRedis:
         self._prefix = prefix.encode()
         self._cluster = cluster
         self._library = library
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     @classmethod
     async def open(cls, config: StoreConfig, secrets: Path, library: Library = LIBRARY) -> Self:
@@ -148,7 +150,8 @@ class FeatureRedis:
 
     async def _asked(self, ask: Callable[..., Awaitable[Any]], *arguments: Any, **options: Any) -> Any:
         try:
-            return await ask(*arguments, **options)
+            async with self._turns:
+                return await ask(*arguments, **options)
         except FAILURES as error:
             raise unavailable(error) from error
 
