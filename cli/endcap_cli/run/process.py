@@ -23,6 +23,7 @@ STOP_SECONDS = 5.0
 LONGEST_PAUSE = 30.0
 POLL_SECONDS = 0.05
 OK = 200
+REVISION = "/-/revision"
 
 
 class Stopped(Exception):
@@ -167,10 +168,10 @@ def answers(client: httpx.Client, path: str) -> bool:
         return False
 
 
-def revision(client: httpx.Client) -> dict[str, Any]:
-    """What `/-/revision` says; empty while nothing answers."""
+def told(client: httpx.Client, path: str) -> dict[str, Any]:
+    """What an address says; empty while nothing answers."""
     try:
-        answer = client.get("/-/revision")
+        answer = client.get(path)
         found = answer.json() if answer.status_code == OK else {}
     except (httpx.TransportError, ValueError):
         return {}
@@ -179,12 +180,16 @@ def revision(client: httpx.Client) -> dict[str, Any]:
 
 def serving(client: httpx.Client) -> str | None:
     """The revision that is served."""
-    return revision(client).get("serving")
+    return told(client, REVISION).get("serving")
 
 
 def rejected(client: httpx.Client) -> str | None:
     """Why a server refuses the revision that it was given."""
-    refused = revision(client).get("rejected")
+    return reason_of(told(client, REVISION))
+
+
+def reason_of(report: Mapping[str, Any]) -> str | None:
+    refused = report.get("rejected")
     return f"{refused['reason']}: {refused['message']}" if refused else None
 
 

@@ -9,10 +9,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from endcap_api.features_config import FeaturesConfig
 from endcap_cli.run.children import Children
 from endcap_cli.run.environment import SERVE_SIDECAR, sidecar_environment
-from endcap_cli.run.process import Child, StartFailed
+from endcap_cli.run.process import Child, StartFailed, answers, reason_of, told
 from endcap_cli.terminal import complain
 
 
@@ -39,12 +41,23 @@ def start(config: FeaturesConfig, directory: Path, asking: Child, children: Chil
     write(config, directory)
     try:
         child.start(SERVE_SIDECAR, sidecar_environment(directory, socket, places, child.files, child.port))
-        child.serve(children.stopping)
+        _serve(child, socket, children)
     except StartFailed:
         children.drop([child])
         raise
     complain(f"  {child.label:<38} ready   {time.monotonic() - begun:.1f} s")
     return Sidecar(config, child, directory)
+
+
+def _serve(child: Child, socket: Path, children: Children) -> None:
+    """Ready is told on its port; why it refuses its configuration, on its socket, where nothing listens at first."""
+    transport = httpx.HTTPTransport(uds=str(socket))
+    with child.client() as port, httpx.Client(transport=transport, base_url="http://features") as asked:
+        child.until(children.stopping, lambda: answers(port, "/readyz"), lambda: _rejected(asked))
+
+
+def _rejected(client: httpx.Client) -> str | None:
+    return reason_of(told(client, "/v1/bundles"))
 
 
 def write(config: FeaturesConfig, directory: Path) -> None:
