@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from endcap_api.runtime_config import ModelConfig
+from endcap_runtime.graph.sidecar import SOCKET
 from endcap_runtime.model.front import Limits
 from endcap_runtime.model.service import build
 from endcap_runtime.observability import logs
@@ -30,7 +31,10 @@ def main(environ: Mapping[str, str]) -> int:
     writable_home()
     try:
         built = build(
-            _config(environ), Path(environ.get("ENDCAP_ARTEFACT_DIR", "/artefact")), _limits(environ)
+            _config(environ),
+            Path(environ.get("ENDCAP_ARTEFACT_DIR", "/artefact")),
+            _limits(environ),
+            environ.get("ENDCAP_FEATURES_SOCKET", SOCKET),
         )
     except StartFailed as failed:
         log.exception("The model cannot be served", extra={"reason": failed.reason})

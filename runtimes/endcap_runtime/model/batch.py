@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from endcap_runtime.model.failures import Expired, ModelFailed
+from endcap_runtime.model.features import Features
 from endcap_runtime.model.job import Job, join, part
 from endcap_runtime.model.predictor import Predictor
+from endcap_runtime.problems import Problem
 from endcap_runtime.wire.cells import Columns
 
 log = logging.getLogger("endcap.model")
@@ -57,20 +59,36 @@ class Place:
 class Batches:
     """The callable that BentoML's dispatcher calls with the jobs that it has put together."""
 
-    def __init__(self, predictor: Predictor, place: Place, observe_rows: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        place: Place,
+        observe_rows: Callable[[int], None],
+        features: Features | None = None,
+    ) -> None:
         self._predictor = predictor
         self._place = place
         self._observe_rows = observe_rows
+        self._features = features
 
     async def __call__(self, jobs: Sequence[Job]) -> list[Result]:
         """One result a job, in order: its outputs, or the exception that is its own."""
         live = [job for job in jobs if not job.expired]
-        results = await self._place.run(self.work, live) if live else []
+        results = await self._results(live) if live else []
         if len(live) == len(jobs):
             return results
         remaining = iter(results)
         alive = set(map(id, live))
         return [next(remaining) if id(job) in alive else Expired() for job in jobs]
+
+    async def _results(self, jobs: Sequence[Job]) -> list[Result]:
+        if self._features is None:
+            return await self._place.run(self.work, jobs)
+        try:
+            jobs = await self._features.joined(jobs)
+        except Problem as problem:
+            return [problem] * len(jobs)
+        return await self._place.run(self.work, jobs)
 
     def work(self, jobs: Sequence[Job]) -> list[Result]:
         self._observe_rows(sum(job.rows for job in jobs))

@@ -35,11 +35,16 @@ class Counters:
         in_flight = Gauge(
             "endcap_model_requests_in_flight", "Requests in flight.", _OF_MODEL, registry=registry
         )
+        lookups = Counter(
+            "endcap_model_feature_lookups", "Lookups of features, one a batch, by outcome.", [*_OF_MODEL, "outcome"],
+            registry=registry,
+        )  # fmt: skip
         self._requests = lru_cache(
             lambda protocol, code: requests.labels(**own, protocol=protocol, code=code)
         )
         self._phases = lru_cache(lambda phase: phases.labels(**own, phase=phase))
         self._failures = lru_cache(lambda phase: failures.labels(**own, phase=phase))
+        self._lookups = lru_cache(lambda outcome: lookups.labels(**own, outcome=outcome))
         self.rows = rows.labels(**own).observe
         self.in_flight = in_flight.labels(**own)
 
@@ -52,3 +57,7 @@ class Counters:
 
     def failure(self, phase: Phase) -> None:
         self._failures(phase).inc()
+
+    def lookup(self, outcome: str) -> None:
+        """`outcome` is of a fixed vocabulary: ok, defaults, refused."""
+        self._lookups(outcome).inc()

@@ -110,8 +110,10 @@ class Front:
         refuse_media_type(headers, *dialect.media_types)
         deadline = deadline_of(headers)
         asked = dialect.read(await read_body(receive, headers, self._limits.body), headers)
-        job = Job(asked.inputs, asked.rows, deadline, known, headers.get(b"traceparent"))
-        return asked.encode(await queue.outputs(job))
+        degraded: set[str] = set()
+        job = Job(asked.inputs, asked.rows, deadline, known, headers.get(b"traceparent"), degraded)
+        response = asked.encode(await queue.outputs(job))
+        return _without(response, degraded) if degraded else response
 
     async def _other(self, native: App, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a page of ours, or lets BentoML answer."""
@@ -144,6 +146,12 @@ class Front:
         if self._lifecycle.draining and CLOSE not in response.headers:
             more.append(CLOSE)
         await respond(send, response, *more)
+
+
+def _without(response: Response, degraded: set[str]) -> Response:
+    """The same answer, which says what it had to do without."""
+    lacking = (b"endcap-degraded", ", ".join(sorted(degraded)).encode())
+    return response._replace(headers=(*response.headers, lacking))
 
 
 def _predictions(served: Served, plain: Dialect, oip: Dialect) -> Mapping[bytes, Dialect]:

@@ -18,13 +18,17 @@ Inputs = Columns | Matrix
 
 
 class Job(NamedTuple):
-    """Checked inputs of one request: columns, or a matrix [rows, K]; `deadline` is in seconds of time.monotonic."""
+    """Checked inputs of one request: columns, or a matrix [rows, K].
+
+    deadline: in seconds of time.monotonic. degraded: what the answer had to do without, added on the way.
+    """
 
     inputs: Inputs
     rows: int
     deadline: float | None
     request_id: str
     traceparent: bytes | None = None
+    degraded: set[str] | None = None
 
     @property
     def context(self) -> dict[str, str]:
@@ -33,6 +37,11 @@ class Job(NamedTuple):
             {} if self.traceparent is None else {"traceparent": self.traceparent.decode("ascii", "replace")}
         )
         return {"request_id": self.request_id, **trace}
+
+    def lacks(self, what: str) -> None:
+        """The answer will say so."""
+        if self.degraded is not None:
+            self.degraded.add(what)
 
     @property
     def expired(self) -> bool:

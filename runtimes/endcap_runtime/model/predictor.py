@@ -98,10 +98,15 @@ def _columns(answer: Any) -> dict[str, Any]:
 def load(config: ModelConfig, directory: Path, observe: Observe) -> Predictor:
     """Loads the model and its hooks; raises StartFailed."""
     hooks = (config.preprocess, config.postprocess)
-    takes_matrix = config.framework != "python" and hooks == (None, None)
+    takes_matrix = only_calculates(config) and config.features is None  # which are joined by name
     model = _model(config, directory, takes_matrix=takes_matrix)  # before the hooks, which may start threads
     preprocess, postprocess = (_hook(name, directory) for name in hooks)
     return Predictor(model, preprocess, postprocess, config.outputs, takes_matrix, observe)
+
+
+def only_calculates(config: ModelConfig) -> bool:
+    """Whether no Python of the artefact runs: then nothing waits."""
+    return config.framework != "python" and config.preprocess is None and config.postprocess is None
 
 
 def _hook(name: str | None, directory: Path) -> Call | None:
@@ -134,7 +139,9 @@ def _matrix_model(config: ModelConfig, directory: Path) -> MatrixModel:
 
 
 def _check_width(config: ModelConfig, model: MatrixModel) -> None:
-    names = [column.name for column in config.inputs]
+    names = [
+        column.name for column in (*config.inputs, *(config.features.columns if config.features else ()))
+    ]
     if model.width is not None and model.width != len(names):
         message = f"the model takes {model.width} features, but {len(names)} inputs are declared: {', '.join(names)}"
         raise StartFailed("ModelLoadFailed", message)
