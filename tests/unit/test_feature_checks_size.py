@@ -97,7 +97,7 @@ def views(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(views())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_what_is_promised_is_what_is_packed(manifest: dict[str, Any]) -> None:
     spec = FeatureViewSpec.model_validate(manifest)
     compiled = compile_view("any", ViewConfig(spec=spec), "0" * 8)
@@ -152,7 +152,7 @@ def is_a(kind: str, value: Any) -> bool:
 
 
 @given(rows("f"), ANY)
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_a_default_passes_exactly_when_the_feature_can_have_it(manifest: dict[str, Any], value: Any) -> None:
     made = {key: each for key, each in manifest.items() if key not in ("maxLength", "maxItems")}
     feature_ = Feature.model_validate({**made, "default": value})
