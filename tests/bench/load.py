@@ -77,16 +77,15 @@ class Connection(asyncio.Protocol):
             self.failures.append(0)
 
 
-async def load(port: int, request: bytes, connections: int, warm: float, seconds: float) -> dict[str, float]:
-    """Requests/s, latencies in ms, and how many answers were not 200."""
-    loop = asyncio.get_running_loop()
+async def load(
+    server: int | str, request: bytes, connections: int, warm: float, seconds: float
+) -> dict[str, float]:
+    """Requests/s, latencies in ms, and how many answers were not 200. `server` is a port or a UNIX socket."""
     latencies: list[float] = []
     failures: list[int] = []
-    made = [
-        await loop.create_connection(lambda: Connection(request, latencies, failures), "127.0.0.1", port)
-        for _ in range(connections)
+    protocols = [
+        await connected(server, Connection(request, latencies, failures)) for _ in range(connections)
     ]
-    protocols = [protocol for _, protocol in made]
     await asyncio.sleep(warm)
     await _measure(protocols, seconds)
     for protocol in protocols:
@@ -99,6 +98,15 @@ async def load(port: int, request: bytes, connections: int, warm: float, seconds
         "p99": latencies[int(len(latencies) * 0.99)] * 1000,
         "failures": len(failures),
     }
+
+
+async def connected(server: int | str, protocol: Connection) -> Connection:
+    loop = asyncio.get_running_loop()
+    if isinstance(server, str):
+        await loop.create_unix_connection(lambda: protocol, server)
+    else:
+        await loop.create_connection(lambda: protocol, "127.0.0.1", server)
+    return protocol
 
 
 async def _measure(protocols: list[Connection], seconds: float) -> None:
@@ -118,13 +126,14 @@ def request_bytes(path: str, body: bytes, headers: dict[str, str] | None = None)
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("port", type=int)
+    parser.add_argument("server", help="a port on loopback, or the path of a UNIX socket")
     parser.add_argument("request", type=Path, help="file that holds the bytes of one request")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--warm", type=float, default=0.5)
     parser.add_argument("--seconds", type=float, default=3.0)
     given = parser.parse_args()
-    work = load(given.port, given.request.read_bytes(), given.connections, given.warm, given.seconds)
+    server = int(given.server) if given.server.isdigit() else given.server
+    work = load(server, given.request.read_bytes(), given.connections, given.warm, given.seconds)
     json.dump(uvloop.run(work), sys.stdout)
 
 

@@ -100,7 +100,7 @@ def _kept_from(
     kept: dict[int, Mapping[int, int]] = {}
     for column, place in zip(part.picked, part.places, strict=True):
         rows = np.flatnonzero(evaluated.statuses[column] == Status.TRUNCATED).tolist()
-        kept[place] = {row: HEADER.unpack_from(states[row] or b"")[-1] for row in rows}
+        kept[place] = {row: HEADER.unpack_from(state)[-1] for row in rows if (state := states[row])}
     return kept
 
 
