@@ -22,6 +22,7 @@ from endcap_runtime.asgi import (
     request_id,
     respond,
 )
+from endcap_runtime.features.ingest.bundles import look_up
 from endcap_runtime.features.ingest.configuration import Configuration
 from endcap_runtime.features.ingest.door import Door, away
 from endcap_runtime.features.ingest.letters import dead_letters, replay, served
@@ -118,6 +119,9 @@ class IngestApp:
         if matched := _ROWS.fullmatch(path):
             body = await _body(scope, receive, headers, MOST_ROW_BYTES)
             return await write_rows(serving, matched[1].decode(), headers, body, self._current.now_ms())
+        if matched := _BUNDLE.fullmatch(path):
+            body = await _body(scope, receive, headers, MOST_EVENT_BYTES)
+            return await look_up(serving, matched[1].decode(), body)
         raise Problem(404, "There is nothing at this path.")
 
     def _admit(self) -> None:

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 from rapidfuzz import process
 
 from endcap_api.features_config import FeaturesConfig, StoreConfig
-from endcap_runtime.features.layout import InvalidView, View, compile_view
+from endcap_runtime.features import lookup
+from endcap_runtime.features.layout import View
 
 
 class Refused(Exception):
@@ -30,14 +31,13 @@ class Compiled:
     store: StoreConfig
     views: Mapping[str, View]
     readers: Mapping[str, tuple[View, ...]]
+    bundles: Mapping[str, lookup.Bundle]
 
-    def nearest_type(self, name: str) -> str | None:
-        found = process.extractOne(name, list(self.readers), score_cutoff=40)
-        return found and str(found[0])
 
-    def nearest_view(self, name: str) -> str | None:
-        found = process.extractOne(name, list(self.views), score_cutoff=40)
-        return found and str(found[0])
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """What may have been meant."""
+    found = process.extractOne(name, list(known), score_cutoff=60)
+    return found and str(found[0])
 
 
 def compile_features(text: bytes) -> Compiled:
@@ -50,10 +50,10 @@ def compile_features(text: bytes) -> Compiled:
         raise Refused(config.revision, "InvalidSpec", "an ingest pod has exactly one store: name one")
     ((_, store),) = config.stores.items()
     try:
-        views = {name: compile_view(name, view, store.prefix) for name, view in config.views.items()}
-    except InvalidView as error:
+        made = lookup.compile_features(config)
+    except lookup.InvalidFeatures as error:
         raise Refused(config.revision, "InvalidSpec", str(error)) from error
-    return Compiled(config.revision, config, store, views, _readers(config, views))
+    return Compiled(made.revision, config, store, made.views, _readers(config, made.views), made.bundles)
 
 
 def _readers(config: FeaturesConfig, views: Mapping[str, View]) -> dict[str, tuple[View, ...]]:

@@ -10,7 +10,7 @@ import orjson
 
 from endcap_runtime.asgi import Headers, Response
 from endcap_runtime.features.ingest.cloudevents import MOST_BYTES, Unreadable, envelopes, event_of
-from endcap_runtime.features.ingest.compiled import Compiled
+from endcap_runtime.features.ingest.compiled import Compiled, nearest
 from endcap_runtime.features.ingest.metrics import IngestMetrics
 from endcap_runtime.features.ingest.serving import Serving
 from endcap_runtime.features.layout import Event, InvalidEntity, InvalidEvent
@@ -88,8 +88,8 @@ def _faults(compiled: Compiled, event: Event) -> Iterator[FieldError]:
     """What the views that read the event say against it; the same fault of two views once."""
     readers = compiled.readers.get(event.type)
     if readers is None:
-        nearest = compiled.nearest_type(event.type)
-        hint = f"did you mean {nearest}?" if nearest else "name it in a feature of a FeatureView"
+        meant = nearest(event.type, compiled.readers)
+        hint = f"did you mean {meant}?" if meant else "name it in a feature of a FeatureView"
         yield FieldError("type", f"no view of this store reads it: {hint}")
         return
     told = set()

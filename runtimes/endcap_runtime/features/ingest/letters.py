@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -20,6 +19,7 @@ from endcap_runtime.features.ingest.parameters import (
 )
 from endcap_runtime.features.ingest.serving import Serving
 from endcap_runtime.features.ingest.streams import Fields
+from endcap_runtime.features.lookup.answer_json import instant
 from endcap_runtime.problems import RETRY_SOON, Problem
 from endcap_runtime.wire.faults import Malformed
 from endcap_runtime.wire.json_columns import loads
@@ -139,7 +139,7 @@ def _letter(entry_id: bytes, fields: Fields) -> dict[str, Any]:
         "reason": _text(fields, b"reason"),
         "message": _text(fields, b"message"),
         "view": _text(fields, b"view"),
-        "arrival": _moment(int(arrival)),
+        "arrival": instant(int(arrival)),
         "event": _value(fields, b"e"),
     }
 
@@ -158,10 +158,6 @@ def _value(fields: Fields, name: bytes) -> Any:
         return loads(fields.get(name, b""))
     except Malformed:
         return _text(fields, name)
-
-
-def _moment(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _page(name: str, found: list[dict[str, Any]], after: str | None) -> Response:

@@ -10,6 +10,7 @@ import orjson
 
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_runtime.asgi import Headers, Response, refuse_media_type
+from endcap_runtime.features.ingest.compiled import nearest
 from endcap_runtime.features.ingest.planning import field_of
 from endcap_runtime.features.ingest.serving import Serving
 from endcap_runtime.features.ingest.tables import UPDATED_AT, Table, json_table, parquet_table
@@ -42,8 +43,8 @@ async def write_rows(serving: Serving, name: str, headers: Headers, body: bytes,
 def _precomputed(serving: Serving, name: str) -> tuple[View, FeatureViewSpec]:
     view = serving.compiled.views.get(name)
     if view is None:
-        nearest = serving.compiled.nearest_view(name)
-        hint = f": did you mean {nearest}?" if nearest else "."
+        meant = nearest(name, serving.compiled.views)
+        hint = f": did you mean {meant}?" if meant else "."
         raise Problem(404, f"This store has no view {name[:64]}{hint}")
     spec = serving.compiled.config.views[name].spec
     if spec.kind != "precomputed":
