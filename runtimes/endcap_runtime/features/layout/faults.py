@@ -3,6 +3,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+_JSON_NAMES: dict[type, str] = {
+    str: "a text", bool: "a boolean", int: "a number", float: "a number",
+    list: "an array", dict: "an object", type(None): "null",
+}  # fmt: skip
+
 
 class Invalid(ValueError):
     """`field` is what is wrong, as its author wrote it; `message` says how, and what to do."""
@@ -27,3 +35,10 @@ class InvalidEvent(Invalid):
 
 class InvalidRow(Invalid):
     """A value of a row."""
+
+
+def kind_of(value: Any) -> str:
+    """What was given, in JSON's words."""
+    if type(value) is float and not math.isfinite(value):
+        return "one that is not finite"
+    return _JSON_NAMES.get(type(value), "something else")

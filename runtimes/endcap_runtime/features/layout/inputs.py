@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
 from endcap_api.v1alpha1.featureview import Feature
-from endcap_runtime.features.layout.faults import InvalidEvent
+from endcap_runtime.features.layout.faults import InvalidEvent, kind_of
 from endcap_runtime.features.layout.numbers import scaled
 from endcap_runtime.features.layout.updates import Event
 
@@ -43,7 +43,7 @@ class Predicate(NamedTuple):
 def _compared(data: Mapping[str, Any], name: str) -> str:
     value = data.get(name)
     if type(value) is not str:
-        raise InvalidEvent(f"data.{name}", f"expected a text, got {_kind(value)}: send it in quotes")
+        raise InvalidEvent(f"data.{name}", f"expected a text, got {kind_of(value)}: send it in quotes")
     return value
 
 
@@ -126,7 +126,7 @@ def _value(read: Field, feature: Feature, data: Mapping[str, Any]) -> int | byte
 def _number(name: str, read: Field, feature: Feature, value: Any) -> int:
     wanted = "a whole number" if read.kind == "integer" else "a number"
     if type(value) not in (int, float) or (read.kind == "integer" and value != value // 1):
-        raise InvalidEvent(name, f"expected {wanted}, got {_kind(value)}: send {wanted}")
+        raise InvalidEvent(name, f"expected {wanted}, got {kind_of(value)}: send {wanted}")
     if feature.minimum is not None and value < feature.minimum:
         raise InvalidEvent(name, f"{value!r} is below the minimum of {feature.minimum:.15g}: check its unit")
     if feature.maximum is not None and value > feature.maximum:
@@ -139,14 +139,14 @@ def _number(name: str, read: Field, feature: Feature, value: Any) -> int:
 
 def _boolean(name: str, value: Any) -> int:
     if type(value) is not bool:
-        raise InvalidEvent(name, f"expected true or false, got {_kind(value)}: send true or false")
+        raise InvalidEvent(name, f"expected true or false, got {kind_of(value)}: send true or false")
     return int(value)
 
 
 def text_bytes(name: str, value: Any, longest: int) -> bytes:
     """The text in UTF-8; raises InvalidEvent. NUL is refused because short texts are filled up with it."""
     if type(value) is not str:
-        raise InvalidEvent(name, f"expected a text, got {_kind(value)}: send it in quotes")
+        raise InvalidEvent(name, f"expected a text, got {kind_of(value)}: send it in quotes")
     try:
         encoded = value.encode()
     except UnicodeEncodeError:
@@ -169,16 +169,6 @@ def _hash(name: str, value: Any) -> int:
     elif type(value) in (int, float) and abs(value) < float("inf"):
         text = f"n{int(value) if value == value // 1 else value!r}"
     else:
-        raise InvalidEvent(name, f"expected a text, a number or a boolean, got {_kind(value)}: send one")
+        raise InvalidEvent(name, f"expected a text, a number or a boolean, got {kind_of(value)}: send one")
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
-
-
-def _kind(value: Any) -> str:
-    names = {
-        bool: "a boolean", int: "a number", float: "a number", str: "a text", type(None): "null",
-        list: "an array", dict: "an object",
-    }  # fmt: skip
-    if type(value) is float and (value != value or abs(value) == float("inf")):  # noqa: PLR0124 - NaN
-        return "one that is not finite"
-    return names.get(type(value), "something else")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from endcap_api.v1alpha1.featureview import EntityKey
-from endcap_runtime.features.layout.faults import InvalidEntity
+from endcap_runtime.features.layout.faults import InvalidEntity, kind_of
 
 PARTITIONS = 64
 LONGEST = 128
@@ -75,7 +75,7 @@ def _part(key: EntityKey, value: object) -> str:
     if key.type == "integer":
         return _whole(key.name, value)
     if type(value) is not str:
-        raise InvalidEntity(key.name, f"expected a text, got {_kind(value)}: send it in quotes")
+        raise InvalidEntity(key.name, f"expected a text, got {kind_of(value)}: send it in quotes")
     return _text(key.name, value)
 
 
@@ -96,13 +96,5 @@ def _text(name: str, value: str) -> str:
 def _whole(name: str, value: object) -> str:
     """The text of a whole number, as JSON would write it."""
     if type(value) is not str or not _INTEGER.fullmatch(value) or int(value) not in _INT64:
-        raise InvalidEntity(name, f"expected a whole number of 64 bits, got {_kind(value)}: send e.g. 1467")
+        raise InvalidEntity(name, f"expected a whole number of 64 bits, got {kind_of(value)}: send e.g. 1467")
     return value
-
-
-def _kind(value: object) -> str:
-    names = {
-        bool: "a boolean", int: "a number", float: "a number", str: "a text", type(None): "null",
-        list: "an array", dict: "an object",
-    }  # fmt: skip
-    return names.get(type(value), "something else")

@@ -13,10 +13,10 @@ import numpy as np
 
 from endcap_api.feature_columns import FeatureColumn
 from endcap_api.v1alpha1.featureview import Feature
-from endcap_runtime.features.layout.faults import InvalidEvent, InvalidRow
+from endcap_runtime.features.layout.faults import InvalidEvent, InvalidRow, kind_of
 from endcap_runtime.features.layout.inputs import TEXT_BYTES, text_bytes
 from endcap_runtime.features.windows import Cell, Row, RowColumn
-from endcap_runtime.features.windows.header import packed
+from endcap_runtime.features.windows.header import ROW, packed
 
 MOST_ITEMS = 16
 _DTYPES = {"integer": "<i8", "number": "<f8", "boolean": "?"}
@@ -55,7 +55,7 @@ class RowPacking:
                 bits |= 1 << position
                 self._set(table, position, value)
         table["set"] = bits
-        head = packed(_KIND, at_ms, version_hash(version))
+        head = packed(ROW, at_ms, version_hash(version))
         return head + table.tobytes()[len(head) :]
 
     def _set(self, table: Any, position: int, value: Any) -> None:
@@ -70,7 +70,7 @@ class RowPacking:
     def _elements(self, column: FeatureColumn, position: int, value: Any, longest: int) -> list[Any]:
         most = self.row.columns[position].most
         if type(value) is not list:
-            raise InvalidRow(column.name, f"expected an array, got {_kind(value)}: send an array")
+            raise InvalidRow(column.name, f"expected an array, got {kind_of(value)}: send an array")
         if len(value) > most:
             raise InvalidRow(
                 column.name, f"{len(value)} elements are more than {most}: send fewer, or raise maxItems"
@@ -85,9 +85,6 @@ class RowPacking:
             [column.name, column.type, column.items, built.dtype.str, built.most]
             for column, built in zip(self.columns, self.row.columns, strict=True)
         ]
-
-
-_KIND = 3
 
 
 def row_packing(
@@ -114,7 +111,7 @@ def checked(name: str, kind: str, value: Any, longest: int) -> Any:
         return _text(name, value, longest)
     if kind == "boolean":
         if type(value) is not bool:
-            raise InvalidRow(name, f"expected true or false, got {_kind(value)}: send true or false")
+            raise InvalidRow(name, f"expected true or false, got {kind_of(value)}: send true or false")
         return value
     if kind == "integer":
         return _integer(name, value)
@@ -124,7 +121,8 @@ def checked(name: str, kind: str, value: Any, longest: int) -> Any:
 def _float(name: str, value: Any) -> float:
     number = float(value) if type(value) is float or (type(value) is int and value in _INT64) else math.nan
     if not math.isfinite(number):
-        raise InvalidRow(name, f"expected a finite number, got {_kind(value)}: send a number")
+        given = "one of more than 64 bits" if type(value) is int else kind_of(value)
+        raise InvalidRow(name, f"expected a finite number, got {given}: send a number")
     return number
 
 
@@ -138,17 +136,6 @@ def _text(name: str, value: Any, longest: int) -> bytes:
 def _integer(name: str, value: Any) -> int:
     whole = int(value) if type(value) is float and value.is_integer() else value
     if type(whole) is not int or whole not in _INT64:
-        raise InvalidRow(name, f"expected a whole number of 64 bits, got {_kind(value)}: send a whole number")
+        given = "a larger one" if type(whole) is int else kind_of(value)
+        raise InvalidRow(name, f"expected a whole number of 64 bits, got {given}: send a whole number")
     return whole
-
-
-def _kind(value: Any) -> str:
-    names = {
-        bool: "a boolean", int: "a number", float: "a number", str: "a text", type(None): "null",
-        list: "an array", dict: "an object",
-    }  # fmt: skip
-    if type(value) is float and not math.isfinite(value):
-        return "one that is not finite"
-    if type(value) is int and value not in _INT64:
-        return "one of more than 64 bits"
-    return names.get(type(value), "something else")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 SKEW_MS = 60_000
 MINUTE_MS = 60_000
+GRACE_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +39,8 @@ def fingerprint(event: Event) -> bytes:
     """63 bits of who the event is, as a decimal: sets of whole numbers take 8 bytes each in Redis."""
     name = f"{len(event.source)}:{event.source}{event.id}".encode("utf-8", "surrogatepass")
     return b"%d" % (int.from_bytes(blake2b(name, digest_size=8).digest(), "little") >> 1)
+
+
+def expiry_ms(ttl_ms: int) -> int:
+    """How long Redis keeps what is not written again: longer than it counts, so that EXPIRED can be told."""
+    return ttl_ms + min(ttl_ms, GRACE_MS)

@@ -20,11 +20,10 @@ from endcap_runtime.features.layout.keys import EntityKeys, entity_keys
 from endcap_runtime.features.layout.logs import MAX_EVENTS, LogPacking
 from endcap_runtime.features.layout.rings import NEEDS, RingPacking
 from endcap_runtime.features.layout.rows import RowPacking, row_packing
-from endcap_runtime.features.layout.updates import MINUTE_MS, Event, Update, fingerprint
+from endcap_runtime.features.layout.updates import MINUTE_MS, Event, Update, expiry_ms, fingerprint
 from endcap_runtime.features.windows import Cell, Evaluated, EventLog, Ring, Row
 
-GRACE_MS = 3_600_000
-DAY_MS = 86_400_000
+SEEN_MS = 8 * 86_400_000  # an event waits for a week at most
 LAYOUT = 1
 _EVENT = struct.Struct("<qqqqq")
 
@@ -34,11 +33,7 @@ Octets = bytes  # View has a size of that name
 
 @dataclass(frozen=True)
 class View:
-    """`digest`: 8 digits of what the packing depends on; `bytes`: the most that one entity takes.
-
-    `expire_ms`: how long Redis keeps what was not written again, longer than `ttl_ms` by up to an hour, so that a
-    lookup can tell EXPIRED from an entity that was never there.
-    """
+    """`digest`: 8 digits of what the packing depends on; `bytes`: the most that one entity takes."""
 
     name: str
     kind: Literal["events", "tiles", "row"]
@@ -56,10 +51,6 @@ class View:
     @property
     def bytes(self) -> int:
         return self.packing.size
-
-    @property
-    def expire_ms(self) -> int:
-        return self.ttl_ms + min(self.ttl_ms, GRACE_MS)
 
     def key(self, entity: Sequence[str | int]) -> Octets:
         """The key of the entity's state; raises InvalidEntity."""
@@ -112,8 +103,8 @@ class View:
         return [event.data[name] for name in self.event_keys]
 
     def _times(self, event: Event, arrival_ms: int) -> Octets:
-        keep = 8 * DAY_MS + self.lateness_ms
-        return _EVENT.pack(event.time_ms, arrival_ms, self.lateness_ms, self.expire_ms, keep)
+        keep = SEEN_MS + self.lateness_ms
+        return _EVENT.pack(event.time_ms, arrival_ms, self.lateness_ms, expiry_ms(self.ttl_ms), keep)
 
 
 def compile_view(name: str, config: ViewConfig, prefix: str) -> View:

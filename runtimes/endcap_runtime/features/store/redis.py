@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from endcap_api.features_config import StoreConfig
 from endcap_runtime.features.layout import Update, View
 from endcap_runtime.features.layout.keys import PARTITIONS
-from endcap_runtime.features.layout.updates import MINUTE_MS
+from endcap_runtime.features.layout.updates import MINUTE_MS, expiry_ms
 from endcap_runtime.features.store.credentials import SecretFolder
 from endcap_runtime.features.store.faults import StoreUnavailable, unavailable
 from endcap_runtime.features.store.library import LIBRARY, Library
@@ -25,7 +25,6 @@ from endcap_runtime.features.store.library import LIBRARY, Library
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
 AT_ONCE = 32  # calls; who makes one more waits, so that a store that comes back is not stormed
-GRACE_MS = 3_600_000
 FAILURES = (exceptions.RedisError, OSError, asyncio.TimeoutError)
 FORGOTTEN_AT_ONCE = 10_000
 
@@ -91,7 +90,7 @@ class FeatureRedis:
     async def put(self, rows: Sequence[Row]) -> list[bool]:
         """Rows of key, row, time and ttl in ms; False: what is there is not older. Raises StoreUnavailable."""
         put = self._library.function("put")
-        calls = [(put, 1, key, row, at, at + ttl + min(ttl, GRACE_MS)) for key, row, at, ttl in rows]
+        calls = [(put, 1, key, row, at, at + expiry_ms(ttl)) for key, row, at, ttl in rows]
         return [bool(answer) for answer in await self._called(calls)]
 
     async def now_ms(self) -> int:
