@@ -15,6 +15,8 @@ from graphs import Graph
 from shop import Engine, Shop, degraded, products
 from shop_features import FeatureShop, bundle
 
+from endcap_api.features_config import FeatureBundleSpec, bundle_contract
+
 CART = {"customer": "1467", "cart": ["Paper plates"], "store": "330"}
 CHEAP = ["Balloons", "Plastic cups"]  # below the default budget of 2.0, and the balloons at 2.0
 
@@ -78,8 +80,6 @@ def with_other_bundles(features: FeatureShop) -> str:
 
 
 def _digest(features: FeatureShop, renamed: dict[str, Any]) -> str:
-    from endcap_api.features_config import FeatureBundleSpec, bundle_contract
-
     return bundle_contract(FeatureBundleSpec.model_validate(renamed), features.config.views).digest
 
 

@@ -39,11 +39,11 @@ def groups_of(steps: Sequence[Step], reads: Reads) -> list[Group]:
     asked = [step for step in steps if step.features]
     of_candidates = [step for step in asked if looks_up_candidates(step)]
     of_request = [step for step in asked if step not in of_candidates]
-    if of_candidates and not _needed_before(steps, of_request, reads):
-        return [_with_candidates(steps, asked, of_candidates[0], reads)]
-    groups = _beside(steps, of_request, reads)
+    if not _needed_before(steps, of_request, reads):
+        return [_together(steps, asked, of_candidates, reads)] if asked else []
+    groups = _by_needs(steps, of_request, reads)
     if of_candidates:
-        groups.append(_with_candidates(steps, of_candidates, of_candidates[0], reads))
+        groups.append(_together(steps, of_candidates, of_candidates, reads))
     return groups
 
 
@@ -53,7 +53,7 @@ def _needed_before(steps: Iterable[Step], of_request: Sequence[Step], reads: Rea
     return any(steps_read(of_request, reads[step.name]) for step in early)
 
 
-def _beside(steps: Sequence[Step], of_request: Sequence[Step], reads: Reads) -> list[Group]:
+def _by_needs(steps: Sequence[Step], of_request: Sequence[Step], reads: Reads) -> list[Group]:
     """One group for all that can be asked at the same time, in the order in which they can."""
     by_needs: dict[tuple[str, ...], list[str]] = {}
     for step in of_request:
@@ -61,15 +61,20 @@ def _beside(steps: Sequence[Step], of_request: Sequence[Step], reads: Reads) -> 
     return [Group(tuple(names), needs) for needs, names in by_needs.items()]
 
 
-def _with_candidates(steps: Sequence[Step], asked: Sequence[Step], first: Step, reads: Reads) -> Group:
-    """Before the first features step of candidates, or before an earlier step that reads what is asked with it."""
+def _together(
+    steps: Sequence[Step], asked: Sequence[Step], of_candidates: Sequence[Step], reads: Reads
+) -> Group:
+    """One call for all of them, with the first of candidates if there are any."""
+    found = {need for step in asked for need in _needs(steps, reads[step.name])}
+    needs = tuple(step.name for step in steps if step.name in found)
+    before = _first_reader(steps, asked, of_candidates[0], reads) if of_candidates else None
+    return Group(tuple(step.name for step in asked), needs, before)
+
+
+def _first_reader(steps: Sequence[Step], asked: Sequence[Step], first: Step, reads: Reads) -> str:
+    """The first features step of candidates, or an earlier step that reads what is asked with it."""
     behind = [step for step in steps if not forms(step)]
-    before = next(step for step in behind if step == first or steps_read(asked, reads[step.name]))
-    together = {step.name for step in asked}
-    needs = {need for step in asked for need in _needs(steps, reads[step.name])} - together
-    return Group(
-        tuple(step.name for step in asked), tuple(s.name for s in steps if s.name in needs), before.name
-    )
+    return next(step.name for step in behind if step == first or steps_read(asked, reads[step.name]))
 
 
 def _needs(steps: Sequence[Step], reads: Collection[str]) -> tuple[str, ...]:

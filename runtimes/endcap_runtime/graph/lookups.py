@@ -66,6 +66,8 @@ def lookups_of(
     config: GraphConfig, keys: Mapping[str, Inputs], reads: Mapping[str, Reads], around: Surroundings
 ) -> Lookups:
     """`reads`: the names that each step reads, and anything else under names of its own."""
+    if not keys:
+        return Lookups((), {})
     known = NOTHING.union(*reads.values())
     by_name = {lookup.name: lookup for lookup in _lookups(config, keys, known, around)}
     calls = around.metrics.of_lookups(config.name)
