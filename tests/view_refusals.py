@@ -318,4 +318,9 @@ def known_bundles() -> list[dict[str, Any]]:
 
 def surroundings() -> list[dict[str, Any]]:
     """What the graphs and models of the tables need beside them."""
-    return [store(), *known_views(), *known_bundles(), intent(), recaller(), ranker(), ranker_with_features()]
+    return [
+        store(),
+        *known_views(),
+        *known_bundles(),
+        *(intent(), recaller(), ranker(), ranker("another-ranker"), ranker_with_features()),
+    ]
