@@ -3,7 +3,7 @@
 
 import argparse
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "01-basket"))
@@ -21,9 +21,13 @@ def main() -> None:
     parser.add_argument(
         "--household", type=int, nargs="*", default=known.households, help="with four weeks each"
     )
+    parser.add_argument("--now", action="store_true", help="move all times, so that the last moment is now")
     given = parser.parse_args()
-    count = write(history.read(), Replay(given.until.replace(tzinfo=UTC), given.household), given.file)
-    print(f"{count:,} events of simulated shopping, as they were in 2017, in {given.file}")
+    until = given.until.replace(tzinfo=UTC)
+    moved = datetime.now(UTC).replace(microsecond=0) - until if given.now else timedelta()
+    count = write(history.read(), Replay(until, given.household, moved), given.file)
+    when = f"moved by {moved.days:,} days to now" if given.now else "at the times of the data"
+    print(f"{count:,} events of simulated shopping, {when}, in {given.file}")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 """Real baskets as CloudEvents, a line each: one event an item, because an item is what windows count.
 
 The data know the moment of a basket and nothing of the order within it, so all its events have one time. The times are
-those of the data, in 2017: `endcap events send --now` moves them, and says so.
+those of the data, in 2017, unless they are moved: such times are simulated, as the shopping itself is.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,14 @@ TYPE = "purchase"
 
 @dataclass(frozen=True)
 class Replay:
-    """What is replayed: the last day of everybody, and the last four weeks of some households, until a moment."""
+    """What is replayed: the last day of everybody, and the last four weeks of some households, until a moment.
+
+    `moved` is by how much later the events say that they happened.
+    """
 
     until: datetime = datetime(2017, 11, 29, 2, 8, 46, tzinfo=UTC)
     households: Sequence[int] = (13, 1467)
+    moved: timedelta = timedelta()
 
 
 def lines(history: History, replay: Replay) -> NDArray[np.int64]:
@@ -46,7 +50,7 @@ def events(history: History, replay: Replay) -> Iterator[dict[str, Any]]:
     for line in lines(history, replay).tolist():
         basket = int(history.basket[line])
         basket_id, product = str(history.basket_id[basket]), keys[history.item[line]]
-        moment = datetime.fromtimestamp(history.at_ms[basket] / 1000, tz=UTC)
+        moment = datetime.fromtimestamp(history.at_ms[basket] / 1000, tz=UTC) + replay.moved
         yield {
             "specversion": "1.0",
             "id": f"{basket_id}-{product}",
