@@ -17,6 +17,8 @@ import yaml
 from builders import resource
 from local_runs import Folder, Run
 
+# Before anything is sold, in the order of the recall; who is looked up as well, and makes no difference.
+SOLD = "double(candidate.item.sold_1h) + candidate.together.score + 0.0 * double(who.buys_1h)"
 _PRODUCT = {"name": "product", "keys": [{"name": "product_id"}]}
 _CUSTOMER = {"name": "customer", "keys": [{"name": "customer_id"}]}
 
@@ -137,7 +139,12 @@ class FeatureFolder(Folder):
                 "timeout": "1s",
             },
             {"name": "item", "features": {"bundle": "product", "entity": "candidate.id"}, "timeout": "1s"},
-            {"name": "rank", "rank": {"by": "candidate.item.sold_1h + 0 * who.buys_1h"}},
+            {
+                "name": "rank",
+                "rank": {
+                    "by": "double(candidate.item.sold_1h) + candidate.together.score + 0.0 * double(who.buys_1h)"
+                },
+            },
         ]
         spec["writeBack"] = [
             {"view": "shown", "entity": "request.customer", "features": {"last_products": "answer.products"}}

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +21,7 @@ from endcap_cli.terminal import CommandError
 TIMEOUT_SECONDS = 10
 SERVICE_SECONDS = 60
 NOT_FOUND = 404
+BUSY, ATTEMPTS, BUSY_SECONDS = 429, 10, 0.5
 FAILURES = 400
 Answered = tuple[int, dict[str, str], bytes]
 config: Any = _config  # the library has no types
@@ -98,12 +100,20 @@ class Cluster:
             body=body,
             auth_settings=["BearerToken"],
         )
-        answer = self._api.call_api(*serialized, _request_timeout=TIMEOUT_SECONDS)
-        text = answer.read()
-        if answer.status >= FAILURES:
-            raise Refused(answer.status, _words(text))
+        status, text = self._answered(serialized)
+        if status >= FAILURES:
+            raise Refused(status, _words(text))
         found: dict[str, Any] = json.loads(text)
         return found
+
+    def _answered(self, serialized: Sequence[Any]) -> tuple[int, bytes]:
+        """An API server that asks to wait, as it does for a moment when a CRD is new, is asked again."""
+        for attempt in range(ATTEMPTS):
+            answer = self._api.call_api(*serialized, _request_timeout=TIMEOUT_SECONDS)
+            if answer.status != BUSY or attempt == ATTEMPTS - 1:
+                break
+            time.sleep(BUSY_SECONDS)
+        return answer.status, answer.read()
 
 
 def _words(text: bytes) -> str:
@@ -132,6 +142,8 @@ def connected(kubeconfig: str | None, context: str | None) -> Iterator[Cluster]:
         config.load_kube_config(kubeconfig, context, configuration, persist_config=False)
         with client.ApiClient(configuration) as api:
             yield Cluster(api)
+    except Refused as refused:
+        raise CommandError(f"the cluster at {configuration.host} refuses: {refused}") from None
     except (config.ConfigException, yaml.YAMLError) as error:
         used = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
         remedy = "give a kubeconfig that is there with --kubeconfig, or plan without a cluster with --offline"

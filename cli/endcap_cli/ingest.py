@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ingest pods of a feature store, as a command reaches them: by their URL, or through the cluster's API server.
-
-The API server's own proxy rather than a port that is forwarded: it needs the rights of a `get` on the Service alone,
-no second process, and what was answered is what arrives here.
-"""
+"""The ingest pods of a feature store, as a command reaches them."""
 
 from __future__ import annotations
 
@@ -19,14 +15,12 @@ from urllib.parse import urlencode
 
 import httpx
 
-from endcap_cli.cluster import connected, current_namespace
 from endcap_cli.feature_arguments import LOCAL_URL
 from endcap_cli.terminal import CommandError
 
 TIMEOUT_SECONDS = 60.0
 PATIENCE_SECONDS = 120.0
 SHORTEST_WAIT, LONGEST_WAIT = 0.1, 30.0
-PORT = 8080
 URL = "ENDCAP_INGEST_URL"
 JSON = "application/json"
 FAILURES = 400
@@ -116,16 +110,11 @@ def ingest_of(arguments: argparse.Namespace) -> Iterator[Ingest]:
         with httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False) as client:
             yield Ingest(url, _direct(client, url))
         return
-    namespace = arguments.namespace or current_namespace(arguments.kubeconfig, arguments.context)
-    if not namespace:
-        raise CommandError(
-            "no feature store: start endcap run and say --local, give its address with --url, or a cluster "
-            "with --kubeconfig",
-            status=2,
-        )
-    with connected(arguments.kubeconfig, arguments.context) as cluster:
-        service = f"{arguments.store}-ingest"
-        yield Ingest(f"{service} in {namespace}", _proxied(cluster.proxy(namespace, service, PORT), service))
+    # The client of Kubernetes takes as long to load as everything else together.
+    from endcap_cli.cluster_ingest import ingest_in_cluster  # noqa: PLC0415
+
+    with ingest_in_cluster(arguments) as ingest:
+        yield ingest
 
 
 def _url(arguments: argparse.Namespace) -> str | None:
@@ -145,18 +134,6 @@ def _direct(client: httpx.Client, url: str) -> Send:
             remedy = "start endcap run on a folder with a FeatureStore, or give another address with --url"
             raise CommandError(f"{url} does not answer ({error}): {remedy}") from None
         return Answer(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
-
-    return send
-
-
-def _proxied(raw: Callable[..., tuple[int, Mapping[str, str], bytes]], service: str) -> Send:
-    def send(method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        answer = Answer(*raw(method, path, headers, body))
-        told = answer.json
-        if isinstance(told, dict) and told.get("kind") == "Status":  # the API server's own words
-            remedy = "is the FeatureStore Ready? name another with --store, another namespace with -n"
-            raise CommandError(f"{service}: {told.get('message', answer.status)}: {remedy}")
-        return answer
 
     return send
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 from api_server import ApiServer
-from builders import changed, graph, intent, ranker, recaller
+from builders import changed, graph, intent, ranker, recaller, resource
 from endcap_cluster import kubectl
+from local_feature_runs import bundles, facts, sales
 
 from endcap_cli.__main__ import main
 
@@ -137,3 +138,57 @@ def test_an_object_of_someone_else_is_not_taken(shop: Shop, capsys: pytest.Captu
     shop.apply(*MODELS, theirs, manager="someone")
     shop.plan(*MODELS, graph(), status=1)
     assert any("NameTaken" in line for line in lines(capsys))
+
+
+FEATURES = [resource("FeatureStore", "default", {}), sales(), facts(), bundles()[0]]
+STEPS = graph()["spec"]["steps"]
+LOOKUP = {"name": "item", "features": {"bundle": "product", "entity": "candidate.id"}}
+RANK = {"name": "rank", "rank": {"by": "candidate.item.sold_1h"}}
+RANKING = changed(graph(), "spec.steps", [*STEPS[:2], LOOKUP, RANK, *STEPS[3:]])
+
+
+def test_features_are_planned_with_their_pods_and_the_secret_is_left_to_the_operator(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    since = shop.server.now()
+    shop.plan(*MODELS, *FEATURES, RANKING)
+    told = lines(capsys)
+    for made in (
+        "FeatureStore/default",
+        "FeatureView/sales",
+        "Deployment/default-store",
+        "Deployment/default-ingest",
+    ):
+        assert f"+ create {made} in {shop.namespace}" in told
+    secret = told.index(f"? wait Secret/default-store in {shop.namespace}")
+    assert "made once, with a password of its own" in told[secret + 1]
+    assert [write.uri for write in shop.server.writes(since=since) if "dryRun=All" not in write.uri] == []
+
+
+def test_an_edit_of_a_view_shows_in_the_graph_that_reads_it(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.carry_out(capsys, *MODELS, *FEATURES, RANKING)
+    shop.plan(*MODELS, *FEATURES, RANKING)
+    assert lines(capsys)[-1].startswith("0 to create, 0 to change, 0 to delete, ")
+    shop.plan(changed(sales(), "spec.features[0].windows", ["1h", "2h"]), RANKING)
+    told = lines(capsys)
+    assert f"~ change FeatureView/sales in {shop.namespace}" in told
+    assert f"~ change ConfigMap/basket-graph in {shop.namespace}" in told
+    assert "+ - 2h" in {" ".join(line.split()) for line in told}
+
+
+def test_features_that_are_nowhere_are_waited_for(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.apply(*MODELS, manager="kubectl")
+    shop.plan(RANKING)
+    assert "nothing is made yet: FeatureBundleNotFound" in capsys.readouterr().out
+    shop.apply(*FEATURES, manager="kubectl")
+    shop.plan(RANKING)
+    assert f"+ create Deployment/basket-graph in {shop.namespace}" in lines(capsys)
+
+
+def test_features_of_a_namespace_are_listed(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.apply(*FEATURES, manager="kubectl")
+    arguments = ["-n", shop.namespace, "--kubeconfig", str(shop.server.kubeconfig)]
+    assert main(["features", "list", *arguments, "--feature", "revenue"]) == 0
+    assert [line.split()[0] for line in lines(capsys)] == ["FEATURE", "revenue_1h"]
