@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from feature_histories import History
+from feature_histories import ENTITIES, History
 from feature_oracle import Happened, Oracle
 from feature_views import CLICKS, stream, view_config
 
@@ -57,6 +57,19 @@ def tiles_config(ttl: str = "2h") -> ViewConfig:
     return view_config(stream("tiles", tiles=TILES), *NUMERIC, ttl=ttl)
 
 
+def counts_config(storage: str, number: int) -> ViewConfig:
+    """Nothing but counts: the leanest slots, and at 64 the widest set of bits. Most never count; the last ones do."""
+    texts = [f"none-{i}" for i in range(number)]
+    texts[-4:] = ["tea", "coffee", "käse", "z"][-number:]
+    features = [
+        {**CLICKS, "name": f"clicks_{i}_of", "where": {"category": text}, "windows": list(WINDOWS)}
+        for i, text in enumerate(texts)
+    ]
+    return view_config(
+        stream(storage, **({"tiles": TILES} if storage == "tiles" else {})), *features, ttl="2h"
+    )
+
+
 @dataclass
 class Compared:
     """One view under one history; `points` counts the (entity, time) that were equal in all columns."""
@@ -89,19 +102,17 @@ class Compared:
             assert (next(outcomes).value if update else None) == self.oracle.hears(event), event
 
     async def ask(self, entity: str, now: int) -> None:
-        evaluated = self.view.evaluate(await self.redis.read([self.view.key([entity])]), now)
-        for position, column in enumerate(self.view.columns):
-            feature = next(f for f in self.config.spec.features if f.name == column.feature)
-            window = column.name.removeprefix(f"{feature.name}_")
-            said = evaluated.values[position][0], Status(evaluated.statuses[position][0]).name
-            wanted = self.oracle.tells(feature, window, (entity,), now)
-            assert said == wanted, (entity, now, column.name)
+        """That entity and, in the same read, one that is not known and another: each as if it were alone."""
+        asked = (entity, "nobody", ENTITIES[-1])
+        evaluated = self.view.evaluate(await self.redis.read([self.view.key([each]) for each in asked]), now)
+        for row, each in enumerate(asked):
+            values = [column[row] for column in evaluated.values]
+            statuses = [Status(status).name for status in evaluated.statuses[:, row]]
+            wanted = list(self.oracle.tells((each,), now))
+            assert list(zip(values, statuses, strict=True)) == wanted, (each, now)
         self.points += 1
 
 
 def update_of(view: View, event: Happened) -> Any:
     given = Event(event.id, event.source, event.type, event.time, event.data)
     return view.updates(given, event.arrival)
-
-
-__all__ = ["Compared", "events_config", "tiles_config", "update_of"]

@@ -8,7 +8,7 @@ every event.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -59,21 +59,19 @@ class Oracle:
         self.accepted.append(event)
         return "APPLIED"
 
-    def tells(self, feature: Feature, window: str, entity: tuple[Any, ...], now: int) -> tuple[Any, str]:
-        """The value of a column of an entity, and its status."""
-        default = default_of(feature)
+    def tells(self, entity: tuple[Any, ...], now: int) -> Iterator[tuple[Any, str]]:
+        """The value and the status of each feature and window, in order."""
         mine = [event for event in self.accepted if self._entity(event) == entity]
-        if not mine:
-            return default, "DEFAULTED"
-        if now - max(event.arrival for event in mine) > ms(self.spec.ttl):
-            return default, "EXPIRED"
+        old = bool(mine) and now - max(event.arrival for event in mine) > ms(self.spec.ttl)
         kept, newest_gone = self._kept(mine)
-        inside = [event for event in kept if self._inside(event, window, now) and counts(feature, event)]
-        truncated = newest_gone is not None and newest_gone > now - ms(window)
-        value = aggregate(feature, inside)
-        if value is None:
-            return default, "TRUNCATED" if truncated else "DEFAULTED"
-        return value, "TRUNCATED" if truncated else "PRESENT"
+        for feature in self.spec.features:
+            counted = [event for event in kept if counts(feature, event)]
+            for window in feature.windows or ():
+                if not mine or old:
+                    yield default_of(feature), "EXPIRED" if old else "DEFAULTED"
+                    continue
+                truncated = newest_gone is not None and newest_gone > now - ms(window)
+                yield told(feature, [e for e in counted if self._inside(e, window, now)], truncated=truncated)
 
     def _entity(self, event: Happened) -> tuple[Any, ...]:
         return tuple(event.data[key.name] for key in self.spec.entity.keys)
@@ -97,6 +95,12 @@ class Oracle:
             return start < when(event) <= now
         tile = ms((stream.tiles or {}).get(window) or f"{ms(window) // 60_000}s")
         return start // tile * tile <= when(event) <= now
+
+
+def told(feature: Feature, inside: list[Happened], *, truncated: bool) -> tuple[Any, str]:
+    value = aggregate(feature, inside)
+    status = "DEFAULTED" if value is None else "PRESENT"
+    return default_of(feature) if value is None else value, "TRUNCATED" if truncated else status
 
 
 def when(event: Happened) -> int:
