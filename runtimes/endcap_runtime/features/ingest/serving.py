@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
+from endcap_api.features_config import StoreConfig
 from endcap_runtime.features.ingest.compiled import Compiled
 from endcap_runtime.features.ingest.streams import Pulse, Streams
 from endcap_runtime.features.store import FeatureRedis
@@ -44,7 +45,7 @@ class Current:
     async def take(self, compiled: Compiled) -> None:
         """Keeps the connection where the store is the same."""
         before = self._serving
-        if before is not None and before.compiled.store == compiled.store:
+        if before is not None and _place(before.compiled.store) == _place(compiled.store):
             redis = before.redis
         else:
             redis = await FeatureRedis.open(compiled.store, self._secrets)
@@ -63,3 +64,8 @@ class Current:
     async def close(self) -> None:
         if self._serving is not None:
             await self._serving.redis.aclose()
+
+
+def _place(store: StoreConfig) -> tuple[object, ...]:
+    """What a connection depends on; limits may change under it."""
+    return store.url, store.cluster, store.secret, store.prefix

@@ -68,8 +68,12 @@ class Worker:
 
     async def _batch(self, serving: Serving) -> None:
         entries = await self._entries(serving)
-        if entries:
-            await self._apply(serving, entries)
+        # What came while we waited may be of a type that only the newest configuration knows.
+        now = await self._current.serving()
+        if now.redis is not serving.redis:
+            self._after = _OWN
+        elif entries:
+            await self._apply(now, entries)
 
     async def _entries(self, serving: Serving) -> list[Entry]:
         streams = serving.streams
