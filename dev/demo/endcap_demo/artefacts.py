@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples' artefacts: trained on this machine, then pushed to the cluster's S3 server."""
+"""The examples' artefacts: trained on this machine, then pushed to the cluster's S3 server.
 
+The same training gives the same bytes, so what was made from these very sources is not made again.
+"""
+
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -15,14 +19,32 @@ from endcap_demo.forwarding import forwarded
 from endcap_demo.places import EXAMPLE, LIVE
 
 BUCKET = "models"
+# Of what was trained last; in the store, so that both go together.
+STAMP = "made-from"
+SOURCES = (".py", ".csv", ".yaml")
 
 
 def train(example: Path) -> None:
     """Write the artefacts to the example's store, and their digests into its resources."""
+    stamp = example / "store" / STAMP
+    if stamp.exists() and stamp.read_text() == _state(example):
+        return
     command = [sys.executable, str(example / "train")]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterError(f"training failed:\n{done.stderr.strip()}")
+    stamp.write_text(_state(example))
+
+
+def _state(example: Path) -> str:
+    """Names the sources of all examples, since they share some, and what lies in the example's store."""
+    known = hashlib.sha256()
+    for file in sorted(example.parent.rglob("*")):
+        if file.suffix in SOURCES:
+            known.update(f"{file.relative_to(example.parent)}\0".encode() + file.read_bytes())
+    for file in sorted((example / "store" / BUCKET).rglob("*.*")):
+        known.update(f"{file.relative_to(example)} {file.stat().st_size}\0".encode())
+    return known.hexdigest()
 
 
 def push(kubeconfig: Path) -> s3.Store:
