@@ -195,14 +195,27 @@ async def refusal(store: FeatureRedis) -> str:
     return refused.value.reason
 
 
-async def test_nobody_listens() -> None:
-    store = await FeatureRedis.open(store_config(f"redis://127.0.0.1:{free_port()}"), Path())
-    calls = (store.now_ms(), store.read([b"k"]), store.put([(b"k", b"row", 1, 1)]), store.forget_seen([], 0))
-    for call in calls[:3]:
+@pytest.mark.parametrize("cluster", [False, True], ids=["single", "cluster"])
+async def test_nobody_listens(cluster: bool) -> None:  # noqa: FBT001
+    store = await FeatureRedis.open(store_config(f"redis://127.0.0.1:{free_port()}", cluster=cluster), Path())
+    view = a_view(stream(), windowed(CLICKS))
+    calls = (
+        store.now_ms(),
+        store.read([b"k"]),
+        store.put([(b"k", b"row", 1, 1)]),
+        store.forget_seen([view], 0),
+    )
+    for call in calls:
         with pytest.raises(StoreUnavailable, match="connection"):
             await call
-    await calls[3]
     assert await refusal(store) == "connection"
+    await store.aclose()
+
+
+async def test_a_store_that_is_no_cluster_is_said_to_be_none(server: RedisServer) -> None:
+    store = await FeatureRedis.open(store_config(server.url, cluster=True), Path())
+    with pytest.raises(StoreUnavailable, match=r"no_cluster: .*set redis.cluster to false"):
+        await store.read([b"k"])
     await store.aclose()
 
 

@@ -34,15 +34,19 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.TimeoutError, "timeout"),
     (asyncio.TimeoutError, "timeout"),
     (exceptions.TryAgainError, "resharding"),
+    (exceptions.SlotNotCoveredError, "cluster_down"),
     (ssl.SSLError, "tls"),
     (exceptions.ConnectionError, "connection"),
     (OSError, "connection"),
+    (exceptions.RedisClusterException, "connection"),
 )
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:
     """What an error of the client or the server means to who asks."""
     text = str(error)
+    if "Cluster mode is not enabled" in text:
+        return StoreUnavailable("no_cluster", "this Redis is no cluster: set redis.cluster to false")
     code = text.split(" ", 1)[0]
     # redis-py tells of a certificate as of any failed connection; what failed is what it was handling.
     beneath = error.__context__ if isinstance(error.__context__, ssl.SSLError) else error

@@ -25,7 +25,7 @@ from endcap_runtime.features.store.library import LIBRARY, Library
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
 AT_ONCE = 32  # calls; who makes one more waits, so that a store that comes back is not stormed
-FAILURES = (exceptions.RedisError, OSError, asyncio.TimeoutError)
+FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError, asyncio.TimeoutError)
 FORGOTTEN_AT_ONCE = 10_000
 
 Command = tuple[Any, ...]
