@@ -21,8 +21,8 @@ log = logging.getLogger("endcap.ingest")
 
 LONGEST_WAIT_MS = 7 * 24 * 3600 * 1000
 _REFUSALS = {
-    Outcome.LATE: "its time is further before its arrival than the view's lateness allows",
-    Outcome.FUTURE: "its time is more than 60 s after its arrival: set the producer's clock",
+    Outcome.LATE: "it arrived later than the lateness of the view allows: raise source.stream.lateness, then replay",
+    Outcome.FUTURE: "its time is more than 60 s after its arrival: set the clock of its producer",
 }
 
 
