@@ -23,13 +23,14 @@ PORT = 8080
 
 @dataclass
 class Replica:
-    """A pod; it answers for the revision that it is told to serve or to reject."""
+    """A pod; it answers for the revision that it is told to serve or to reject, and, an ingest pod, for its views."""
 
     world: Operated
     namespace: str
     name: str
     address: str
     answer: dict[str, Any] = field(default_factory=lambda: {"serving": None, "rejected": None})
+    views: dict[str, Any] | None = None
     asked: int = 0
     server: ThreadingHTTPServer | None = None
 
@@ -38,9 +39,10 @@ class Replica:
 
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                replica.asked += 1
-                body = json.dumps(replica.answer).encode()
-                self.send_response(200 if self.path == "/-/revision" else 404)
+                replica.asked += self.path == "/-/revision"
+                pages = {"/-/revision": replica.answer, "/v1/views": replica.views}
+                body = json.dumps(pages.get(self.path)).encode()
+                self.send_response(200 if pages.get(self.path) else 404)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -56,6 +58,12 @@ class Replica:
             self.server.shutdown()
             self.server.server_close()
             self.server = None
+
+    def remove(self) -> None:
+        """A pod that is left behind and does not answer would be nudged for ever."""
+        self.close()
+        if self.world.get("Pod", self.namespace, self.name) is not None:
+            self.world.client.delete("Pod", self.namespace, self.name)
 
     def serve(self, revision: str) -> None:
         self.answer = {"serving": revision, "rejected": None}
@@ -169,4 +177,4 @@ def pods(world: Operated) -> Iterator[Pods]:
     made = Pods(world)
     yield made
     for replica in made.made:
-        replica.close()
+        replica.remove()
