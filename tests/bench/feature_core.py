@@ -31,6 +31,7 @@ from endcap_runtime.features.store import FeatureRedis
 ITEMS = 200
 EVENTS = 60_000
 BATCH = 500
+GOAL = 20_000  # events a second of one core of Redis, with de-duplication
 PRODUCT = [{"name": "product_id"}]
 VIEWED = {"name": "views", "type": "integer", "event": "view", "aggregation": "count"}
 
@@ -101,6 +102,10 @@ async def reads(redis: FeatureRedis, keys: Sequence[bytes], times: int = 2000) -
     after = await cpu(redis)
     told = (await redis.client.info("commandstats"))["cmdstat_mget"]["usec_per_call"]
     return statistics.median(taken), told, (after - before) / times
+
+
+def told(rate: float) -> str:
+    return f"{rate:,.0f}/s a core, goal {GOAL:,}: {'ok' if rate >= GOAL else 'short'}"
 
 
 async def measure(url: str) -> None:

@@ -114,6 +114,31 @@ async def test_an_event_is_never_half_applied(store: FeatureRedis, storage: str)
     assert await store.apply([update]) == ["APPLIED"]
 
 
+@pytest.mark.parametrize("storage", ["events", "tiles"])
+async def test_an_event_that_many_send_at_once_counts_once(
+    server: RedisServer, store: FeatureRedis, storage: str
+) -> None:
+    view, now = a_view(stream(storage), windowed(CLICKS)), await store.now_ms()
+    updates = [click(view, f"e{number}", now - number) for number in range(50)]
+    workers = [await FeatureRedis.open(store_config(server.url), Path()) for _ in range(6)]
+    told = await asyncio.gather(*(worker.apply([update]) for update in updates for worker in workers))
+    assert sorted(outcome for [outcome] in told) == ["APPLIED"] * 50 + ["DUPLICATE"] * 250
+    assert await value(store, view, now) == (50, "PRESENT")
+    await asyncio.gather(*(worker.aclose() for worker in workers))
+
+
+@pytest.mark.parametrize("storage", ["events", "tiles"])
+async def test_a_state_never_outgrows_what_the_view_says(store: FeatureRedis, storage: str) -> None:
+    source = stream(storage, **({"maxEvents": 20} if storage == "events" else {}))
+    view, now = a_view(source, windowed(CLICKS, "5m", "1h"), windowed(SPEND, "24h")), await store.now_ms()
+    updates = [
+        click(view, f"e{number}", now - number * 30_000, now, **({"amount": 1.5} if number % 2 else {}))
+        for number in range(100)
+    ]
+    await store.apply(updates)
+    assert await store.client.strlen(view.key(["1467"])) == view.bytes
+
+
 async def test_ids_of_events_are_kept_as_whole_numbers(store: FeatureRedis) -> None:
     view, now = a_view(stream(), windowed(CLICKS)), await store.now_ms()
     updates = [click(view, f"e{number}", now) for number in range(300)]
