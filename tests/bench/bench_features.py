@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 import features_shop
+import httpx
 import psutil
 from contestants import SOURCES, environment
 from feature_sidecars import Sidecar, sidecar
@@ -124,19 +125,17 @@ def feast(redis: RedisServer, values: Path, work: Path) -> Iterator[tuple[int, i
 
 
 def answering(port: int, work: Path) -> None:
-    import httpx
-
-    for _ in range(600):
+    """Until it answers, and with what was written, not with nulls."""
+    request = {"content": features_shop.feast_request(), "headers": {"content-type": "application/json"}}
+    for _ in range(1200):
         try:
-            answer = httpx.post(
-                f"http://127.0.0.1:{port}/get-online-features",
-                content=features_shop.feast_request(),
-                timeout=20,
-            )
+            answer = httpx.post(f"http://127.0.0.1:{port}/get-online-features", timeout=20, **request)
         except httpx.TransportError:
             time.sleep(0.1)
             continue
-        statuses = {status for result in answer.json()["results"] for status in result["statuses"]}
+        statuses = {
+            status for result in answer.raise_for_status().json()["results"] for status in result["statuses"]
+        }
         if statuses != {"PRESENT"}:
             raise SystemExit(f"Feast answers {statuses}")
         return

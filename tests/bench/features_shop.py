@@ -18,7 +18,7 @@ from endcap_runtime.features.layout import Event
 from endcap_runtime.features.lookup import Compiled, compile_features
 from endcap_runtime.features.store import FeatureRedis
 
-PRODUCTS = 2000
+PRODUCTS = 500
 ASKED = 200
 EVENTS = 20  # of each product
 WHO = "7"

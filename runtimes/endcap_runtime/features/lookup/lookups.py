@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from endcap_runtime.features.layout import Status, View
+from endcap_runtime.features.layout import View
 from endcap_runtime.features.lookup.bundles import Bundle
 from endcap_runtime.features.lookup.found import Found, Read
 from endcap_runtime.features.lookup.metrics import LookupMetrics
@@ -71,7 +71,5 @@ class Lookups:
             self.metrics.looked_up(bundle.name, "required")
             raise StoreRequired(bundle.name)
         found = bundle.found(reads)
-        stale = bool((found.statuses == Status.STALE).any())
-        self.metrics.looked_up(bundle.name, "stale" if stale else "ok")
         self.metrics.served(bundle.name, found.statuses)
         return found

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from endcap_runtime.features.layout import Status
 from endcap_runtime.features.lookup.found import STATUS_NAMES
 from endcap_runtime.graph.durations import DurationFamily, Durations
-
-OUTCOMES = ("ok", "stale", "required", "refused")
 
 
 class LookupMetrics:
@@ -40,10 +39,12 @@ class LookupMetrics:
         self._child(self._lookups, bundle, outcome).inc()
 
     def served(self, bundle: str, statuses: NDArray[np.uint8]) -> None:
+        """A lookup that was answered, and what each of its values is worth."""
         counts = np.bincount(statuses.ravel(), minlength=len(STATUS_NAMES)).tolist()
         for name, count in zip(STATUS_NAMES, counts, strict=True):
             if count:
                 self._child(self._values, bundle, name).inc(count)
+        self.looked_up(bundle, "stale" if counts[Status.STALE] else "ok")
 
     def near(self, view: str, hits: int, misses: int) -> None:
         if hits:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """MGET over one bare connection: what a lookup waits for, at half the cost of a general client.
 
-redis-py dials (TLS, credentials, database), and hands its transport over; from then on requests are packed and answers
-parsed by hiredis, with one copy between the socket and the states. Reads are pipelined, so one connection is enough,
-and one attempt at a time is made to have it again.
+redis-py dials (TLS, credentials, database), and hands its transport over; from then on keys are packed once and
+answers parsed by hiredis, with one copy between the socket and the states. Reads are pipelined, so one connection is
+enough, and one attempt at a time is made to have it again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from endcap_runtime.features.store import FeatureRedis, StoreUnavailable
 from endcap_runtime.features.store.faults import unavailable
 
 _BUFFER_BYTES = 512 * 1024
+_MOST_PACKED = 131_072
 ANSWER_SECONDS = 2.0
 States = list[bytes | None]
 
@@ -27,8 +28,9 @@ States = list[bytes | None]
 class MgetConnection(asyncio.BufferedProtocol):
     """Answers in the order of the questions; the first thing that goes wrong ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, packing: Packing) -> None:
         self._loop = asyncio.get_running_loop()
+        self._packing = packing
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._reader = hiredis.Reader()
         self._waiting: deque[asyncio.Future[States]] = deque()
@@ -46,7 +48,7 @@ class MgetConnection(asyncio.BufferedProtocol):
         self._waiting.append(future)
         if self._late is None:
             self._late = self._loop.call_later(ANSWER_SECONDS, self._give_up, self._answers)
-        cast(asyncio.Transport, self._transport).write(_packed(keys))
+        cast(asyncio.Transport, self._transport).write(self._packing.mget(keys))
         return future
 
     def _give_up(self, answers: int) -> None:
@@ -105,6 +107,7 @@ class Mget:
         self._connection: MgetConnection | None = None
         self._dialled: Any = None
         self._dialling = asyncio.Lock()
+        self._packing = Packing()
 
     def read(self, keys: Sequence[bytes]) -> asyncio.Future[States]:
         """States in the order of the keys, or StoreUnavailable."""
@@ -131,7 +134,7 @@ class Mget:
         except (RedisError, OSError, TimeoutError) as error:
             raise unavailable(error) from error
         self._dialled = dialled  # it would close the transport when it is collected
-        transport, connection = dialled._writer.transport, MgetConnection()  # noqa: SLF001 (tests/contract)
+        transport, connection = dialled._writer.transport, MgetConnection(self._packing)  # noqa: SLF001 (tests/contract)
         transport.set_protocol(connection)
         connection.connection_made(transport)
         return connection
@@ -144,10 +147,24 @@ class Mget:
         self._connection = self._dialled = None
 
 
-def _packed(keys: Sequence[bytes]) -> bytes:
-    command: Any = (b"MGET", *keys)  # the stubs of hiredis know of one argument alone
-    packed: bytes = hiredis.pack_command(command)
-    return packed
+class Packing:
+    """Commands in the protocol of Redis; keys that were packed before are not packed again, since most come often."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, bytes] = {}
+
+    def mget(self, keys: Sequence[bytes]) -> bytes:
+        """The whole command."""
+        packed = list(map(self._known.get, keys))
+        if None in packed:
+            self._learn(keys)
+            packed = list(map(self._known.get, keys))
+        return b"".join([b"*%d\r\n$4\r\nMGET\r\n" % (len(keys) + 1), *cast(list[bytes], packed)])
+
+    def _learn(self, keys: Sequence[bytes]) -> None:
+        if len(self._known) + len(keys) > _MOST_PACKED:
+            self._known.clear()
+        self._known.update((key, b"$%d\r\n%b\r\n" % (len(key), key)) for key in keys)
 
 
 def _fail(future: asyncio.Future[States], error: StoreUnavailable) -> None:
