@@ -8,14 +8,15 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 from builders import resource
-from local_runs import Folder, Run
+from local_runs import PATIENCE, Folder, Run
 
 # Before anything is sold, in the order of the recall; who is looked up as well, and makes no difference.
 SOLD = "double(candidate.item.sold_1h) + candidate.together.score + 0.0 * double(who.buys_1h)"
@@ -207,6 +208,21 @@ class FeatureRun(Run):
         logs = sorted(self.said.parent.glob("endcap-run-*/*.log"))
         tails = itertools.chain.from_iterable((str(log), *log.read_text().splitlines()[-8:]) for log in logs)
         return "\n".join((self.said.read_text(), *tails))
+
+
+def until(found: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not wanted(value := found()):
+        assert time.monotonic() < deadline, value
+        time.sleep(0.1)
+    return value
+
+
+def features(run: FeatureRun, bundle: str, **keys: str) -> dict[str, Any]:
+    """The values of one entity."""
+    pairs = [f"{name}={value}" for name, value in keys.items()]
+    found = json.loads(run.command("features", "get", bundle, *pairs, "-o", "json").stdout)
+    return {name: values[0] for name, values in found["columns"].items()}
 
 
 def _free_port() -> int:

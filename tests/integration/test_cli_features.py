@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from builders import changed
-from local_feature_runs import FeatureFolder, FeatureRun, purchase, purchases, written
-from local_runs import PATIENCE, parents, products
+from local_feature_runs import FeatureFolder, FeatureRun, features, purchase, purchases, until, written
+from local_runs import parents, products
 
 READY = "edits of the YAML files are followed"
 
@@ -31,21 +30,6 @@ def run(folder: FeatureFolder, tmp_path_factory: pytest.TempPathFactory) -> Iter
     running.until_said(READY)
     yield running
     running.end()
-
-
-def until(found: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not wanted(value := found()):
-        assert time.monotonic() < deadline, value
-        time.sleep(0.1)
-    return value
-
-
-def features(run: FeatureRun, bundle: str, **keys: str) -> dict[str, Any]:
-    """The values of one entity."""
-    pairs = [f"{name}={value}" for name, value in keys.items()]
-    found = json.loads(run.command("features", "get", bundle, *pairs, "-o", "json").stdout)
-    return {name: values[0] for name, values in found["columns"].items()}
 
 
 def test_the_ranking_changes_as_events_arrive(run: FeatureRun, tmp_path: Path) -> None:
@@ -135,10 +119,7 @@ def test_history_is_replayed_as_if_it_were_now(run: FeatureRun, tmp_path: Path) 
 def test_dead_letters_are_listed_and_replayed(run: FeatureRun, tmp_path: Path) -> None:
     late = purchase(2000, "6", datetime.now(UTC) - timedelta(hours=5))
     run.command("events", "send", str(written(tmp_path / "late.jsonl", late)))
-    letters = until(
-        lambda: run.command("events", "dead", "--view", "sales", "-o", "json").stdout.splitlines(),
-        lambda lines: len(lines) == 1,
-    )
+    letters = until(lambda: letters_of(run, "sales"), lambda lines: len(lines) == 1)
     letter = json.loads(letters[0])
     assert letter["reason"] == "late"
     assert letter["event"]["id"] == "e2000"
@@ -148,11 +129,12 @@ def test_dead_letters_are_listed_and_replayed(run: FeatureRun, tmp_path: Path) -
     assert run.command("events", "replay", "--view", "sales", "--id", letter["id"]).stdout.startswith(
         "1 replayed"
     )
-    back = until(
-        lambda: run.command("events", "dead", "--view", "sales", "-o", "json").stdout.splitlines(),
-        lambda lines: len(lines) == 1,
-    )
+    back = until(lambda: letters_of(run, "sales"), lambda lines: len(lines) == 1)
     assert json.loads(back[0])["id"] != letter["id"]
+
+
+def letters_of(run: FeatureRun, view: str) -> list[str]:
+    return run.command("events", "dead", "--view", view, "-o", "json").stdout.splitlines()
 
 
 def facts_file(path: Path, count: int, margin: float, updated: datetime | None = None) -> Path:
