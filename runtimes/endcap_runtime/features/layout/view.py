@@ -114,7 +114,6 @@ def compile_view(name: str, config: ViewConfig, prefix: str) -> View:
     features = {feature.name: (feature, position) for position, feature in enumerate(spec.features)}
     of = [features[column.feature] for column in columns]
     cells = [_cell(feature, column) for (feature, _), column in zip(of, columns, strict=True)]
-    ttl = milliseconds(spec.ttl)
     packing, reader = _packing(spec, columns, of, cells, config.version)
     stream = spec.source.stream
     lateness = milliseconds(stream.lateness) if stream else 0
@@ -122,9 +121,19 @@ def compile_view(name: str, config: ViewConfig, prefix: str) -> View:
     kind: Literal["events", "tiles", "row"] = stream.storage if stream else "row"
     meaning = [LAYOUT, kind, [key_kind for _, key_kind in kinds], lateness, packing.meaning()]
     return View(
-        name, kind, columns, digest_of(meaning)[:8], ttl, lateness, prefix.encode(), packing, reader,
-        entity_keys(kinds), tuple(key_name for key_name, _ in kinds), config.version,
-    )  # fmt: skip
+        name=name,
+        kind=kind,
+        columns=columns,
+        digest=digest_of(meaning)[:8],
+        ttl_ms=milliseconds(spec.ttl),
+        lateness_ms=lateness,
+        prefix=prefix.encode(),
+        packing=packing,
+        reader=reader,
+        keys=entity_keys(kinds),
+        event_keys=tuple(key_name for key_name, _ in kinds),
+        version=config.version,
+    )
 
 
 def _cell(feature: Feature, column: FeatureColumn) -> Cell:
