@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -38,8 +40,9 @@ from endcap_runtime.server import Lifecycle
 log = logging.getLogger("endcap.ingest")
 
 MOST_EVENT_BYTES = 1 << 20
-MOST_ROW_BYTES = 16 << 20
+MOST_ROW_BYTES = 8 << 20
 MOST_IN_FLIGHT = 64
+MOST_WRITERS = 2  # a file of rows takes many times its size while it is read
 _FEWER = "send fewer events or rows a request"
 _ROWS = re.compile(rb"/v1/views/([a-z][-a-z0-9]{0,39})/rows")
 _BUNDLE = re.compile(rb"/v1/bundles/([a-z][-a-z0-9]{0,39})")
@@ -61,7 +64,7 @@ class IngestApp:
         lifecycle: Lifecycle,
     ) -> None:
         self._current, self._door, self._lifecycle = current, door, lifecycle
-        self._in_flight = 0
+        self._requests, self._writers = _Places(MOST_IN_FLIGHT), _Places(MOST_WRITERS)
         self._pages: Mapping[bytes, Page] = {
             b"/livez": lambda: Response(200, b'{"live":true}'),
             b"/readyz": self._ready,
@@ -100,14 +103,11 @@ class IngestApp:
         serving = self._current.known
         if serving is None:
             raise Problem(503, _STARTING, (), RETRY_SOON)
-        self._admit()
-        try:
+        with _place(self._requests):
             if ask := self._questions.get(path):
                 refuse_method(scope, "GET")
                 return await ask(serving, scope["query_string"])
             return await self._taken(serving, scope, receive, headers)
-        finally:
-            self._in_flight -= 1
 
     async def _taken(self, serving: Serving, scope: Scope, receive: Receive, headers: Headers) -> Response:
         path: bytes = scope["raw_path"]
@@ -117,22 +117,34 @@ class IngestApp:
         if path == b"/v1/dead-letters/replay":
             return await replay(serving, await _body(scope, receive, headers, MOST_EVENT_BYTES))
         if matched := _ROWS.fullmatch(path):
-            body = await _body(scope, receive, headers, MOST_ROW_BYTES)
-            return await write_rows(serving, matched[1].decode(), headers, body, self._current.now_ms())
+            with _place(self._writers):
+                body = await _body(scope, receive, headers, MOST_ROW_BYTES)
+                return await write_rows(serving, matched[1].decode(), headers, body, self._current.now_ms())
         if matched := _BUNDLE.fullmatch(path):
             body = await _body(scope, receive, headers, MOST_EVENT_BYTES)
             return await look_up(serving, matched[1].decode(), body)
         raise Problem(404, "There is nothing at this path.")
 
-    def _admit(self) -> None:
-        """Bounds what bodies take of the memory."""
-        if self._in_flight >= MOST_IN_FLIGHT:
-            raise Problem(503, "Ingest has as many requests as it may: try again soon.", (), RETRY_SOON)
-        self._in_flight += 1
-
     def _ready(self) -> Response:
         ready = self._lifecycle.ready
         return Response(200 if ready else 503, orjson.dumps({"ready": ready}))
+
+
+@dataclass(slots=True)
+class _Places:
+    free: int
+
+
+@contextmanager
+def _place(places: _Places) -> Iterator[None]:
+    """Bounds what bodies take of the memory: who finds no place is told at once. Raises Problem 503."""
+    if places.free == 0:
+        raise Problem(503, "Ingest has as many requests as it may: try again soon.", (), RETRY_SOON)
+    places.free -= 1
+    try:
+        yield
+    finally:
+        places.free += 1
 
 
 async def _body(scope: Scope, receive: Receive, headers: Headers, most: int) -> bytes:

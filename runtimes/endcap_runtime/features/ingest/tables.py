@@ -17,7 +17,9 @@ from endcap_runtime.features.ingest.parameters import object_of
 from endcap_runtime.problems import FieldError, Problem
 
 MOST_ROWS = 50_000
-MOST_BYTES = 256 << 20  # once it is decompressed
+MOST_BYTES = 64 << 20  # once it is decompressed
+MOST_CELLS = 1 << 20  # of a column, elements of lists counted
+_BATCH = 64  # rows that are decoded before their size is looked at
 UPDATED_AT = "updated_at"
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE | re.ASCII)
 
@@ -36,7 +38,7 @@ def parquet_table(body: bytes, view: FeatureViewSpec) -> Table:
         with pq.ParquetFile(pa.BufferReader(body)) as file:
             _check_size(file.metadata)
             _check_names(file.schema_arrow.names, view)
-            arrow = file.read()
+            arrow = _bounded(file)
         arrow.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         line = next(iter(str(error).splitlines()), type(error).__name__)[:200]
@@ -65,10 +67,25 @@ def json_table(body: bytes, view: FeatureViewSpec) -> Table:
 
 
 def _check_size(metadata: Any) -> None:
-    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    size = sum(group.total_byte_size for group in groups)
+    cells = [group.column(number).num_values for group in groups for number in range(group.num_columns)]
+    if max(cells, default=0) > MOST_CELLS:
+        raise Problem(413, f"A column has {max(cells)} elements of {MOST_CELLS} allowed: send several files.")
     if size > MOST_BYTES:
         raise Problem(413, f"The file has {size >> 20} MiB of {MOST_BYTES >> 20} allowed: send several.")
     _check_rows(metadata.num_rows)
+
+
+def _bounded(file: Any) -> Any:
+    """The table; a dictionary of a few long texts can stand for gigabytes, and its pages do not tell."""
+    batches, size = [], 0
+    for batch in file.iter_batches(_BATCH):
+        size += batch.nbytes
+        if size > MOST_BYTES:
+            raise Problem(413, f"The rows have more than {MOST_BYTES >> 20} MiB: send several files.")
+        batches.append(batch)
+    return pa.Table.from_batches(batches, file.schema_arrow)
 
 
 def _check_rows(rows: int) -> None:
