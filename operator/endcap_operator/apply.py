@@ -19,6 +19,7 @@ from endcap_operator.keys import Key, Manifest, key_of
 from endcap_operator.manifests.identity import MANAGER
 from endcap_operator.plan.facts import Nudge, Observed, Plan
 from endcap_operator.plan.pods import REVISION
+from endcap_operator.status import merge_patch
 from endcap_operator.store import Store
 
 PASSWORD_BYTES = 24
@@ -120,8 +121,7 @@ class Writer:
 
     async def report(self, key: Key, uid: str, status: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         """One write of the whole status; what is no longer said is removed."""
-        gone = {name: None for name in before if name not in status}
-        body = {"metadata": {"uid": uid}, "status": {**status, **gone}}
+        body = {"metadata": {"uid": uid}, "status": merge_patch(before, status)}
         written = await self.cluster.request(
             "PATCH",
             path_to(key, "status"),

@@ -26,6 +26,17 @@ def _since(condition: Condition, before: Condition | None, now: str) -> str:
     return now
 
 
+def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes `before` `after` as a JSON merge patch: what is no longer said is null, at every depth (RFC 7386)."""
+    gone = {name: None for name in before if name not in after}
+    return {**{name: _patched(before.get(name), value) for name, value in after.items()}, **gone}
+
+
+def _patched(before: Any, after: Any) -> Any:
+    both = isinstance(before, Mapping) and isinstance(after, Mapping)
+    return merge_patch(before, after) if both else after
+
+
 def by_type(status: Mapping[str, Any]) -> dict[str, Condition]:
     return {condition["type"]: condition for condition in status.get("conditions") or ()}
 

@@ -6,7 +6,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from endcap_operator.status import reported, transitions
+from hypothesis import given
+from hypothesis import strategies as st
+
+from endcap_operator.status import merge_patch, reported, transitions
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -70,3 +73,29 @@ def test_recovery_is_told() -> None:
     assert told(status(("Degraded", "False", "Sound")), status(("Degraded", "True", "OOMKilled"))) == [
         (False, "Sound")
     ]
+
+
+STATUSES = st.recursive(
+    st.integers() | st.text(max_size=4) | st.lists(st.integers(), max_size=2),
+    lambda v: st.dictionaries(st.sampled_from("abcd"), v, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(*[st.dictionaries(st.sampled_from("abcd"), STATUSES, max_size=4)] * 2)
+def test_a_status_becomes_exactly_what_is_reported(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """What a feature was carried by, and is no longer, goes too: it would be written for ever."""
+    assert merged(before, merge_patch(before, after)) == after
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """RFC 7386, as the API server does it."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
