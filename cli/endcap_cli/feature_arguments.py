@@ -31,7 +31,7 @@ CHECK = """\
 Recompute features from the events themselves, apart from the code that serves them, and compare: by equality,
 for a sample of the entities. One line a difference, exit status 1 when there are any.
 
-  endcap features check household --events events.jsonl --files examples/02-live-features --local
+  endcap features check household --events sent.jsonl --files examples/02-live-features --local
 """
 LOAD = """\
 Write the rows of a Parquet file into a precomputed view: columns are the keys, any of the features, and
@@ -49,7 +49,7 @@ SEND = """\
 Send events, one CloudEvent as JSON a line, and tell which were refused and why. When the store asks to wait,
 the command waits. Exit status 1 when any was refused.
 
-  endcap events send events.jsonl --now --local
+  endcap events send events.jsonl --now --save sent.jsonl --local
   endcap events send yesterday.jsonl --speed 60
 """
 DEAD = """\
@@ -170,6 +170,9 @@ def _add_log(actions: _Commands[argparse.ArgumentParser]) -> None:
 def _add_send(actions: _Commands[argparse.ArgumentParser]) -> None:
     command = _reaching(actions, "send", "send events", SEND, "endcap_cli.events.send:run")
     command.add_argument("file", metavar="FILE", help="JSON lines, or - for standard input")
+    command.add_argument(
+        "--save", type=Path, metavar="FILE", help="write what was taken, as it was sent: for features check"
+    )
     command.add_argument("--rate", type=_positive, metavar="N", help="at most so many events a second")
     times = command.add_mutually_exclusive_group()
     times.add_argument(

@@ -108,8 +108,19 @@ def test_history_is_replayed_as_if_it_were_now(run: FeatureRun, tmp_path: Path) 
     long_ago = datetime(2025, 1, 1, tzinfo=UTC)
     old = [purchase(1000 + n, "5", long_ago + timedelta(minutes=n)) for n in range(10)]
     path = written(tmp_path / "history.jsonl", *reversed(old))
-    run.command("events", "send", str(path), "--now")
+    sent = tmp_path / "sent.jsonl"
+    run.command("events", "send", str(path), "--now", "--save", str(sent))
     until(lambda: features(run, "product", product_id="5")["sold_1h"], lambda value: value == 10)
+    assert [json.loads(line)["id"] for line in sent.read_text().splitlines()] == [
+        f"e{n}" for n in range(1009, 999, -1)
+    ]
+    files = ("--files", str(run.folder.path))
+    assert (
+        "no differences" in run.command("features", "check", "product", "--events", str(sent), *files).stdout
+    )
+    doubt = run.command("features", "check", "product", "--events", str(path), *files, status=1)
+    assert "give the file that --save wrote" in doubt.stderr
+
     replayed = [{**event, "id": f"again-{event['id']}"} for event in old]
     path = written(tmp_path / "again.jsonl", *replayed)
     run.command("events", "send", str(path), "--speed", "1200")

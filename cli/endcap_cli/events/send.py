@@ -7,10 +7,12 @@ import argparse
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from endcap_cli.events.file import Line, latest, read, shifted
 from endcap_cli.events.pace import as_it_happened, at_rate, batches
@@ -26,8 +28,8 @@ AGAIN = "send the same again: what was taken is known by its id and not counted 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    with ingest_of(arguments) as ingest:
-        sending = Sending(ingest)
+    with ingest_of(arguments) as ingest, _kept(arguments.save) as kept:
+        sending = Sending(ingest, kept)
         try:
             for batch in _paced(sending.sound(read(arguments.file)), arguments):
                 sending.deliver(batch)
@@ -36,6 +38,19 @@ def run(arguments: argparse.Namespace) -> int:
             raise error from None
     say(sending.summary())
     return 1 if sending.refused else 0
+
+
+@contextmanager
+def _kept(file: Path | None) -> Iterator[TextIO | None]:
+    """Where the events go as they were sent, with the times that they then had."""
+    if file is None:
+        yield None
+        return
+    try:
+        with file.open("w", encoding="utf-8") as stream:
+            yield stream
+    except OSError as error:
+        raise CommandError(f"--save {file}: {error.strerror}") from None
 
 
 def _paced(lines: Iterator[Line], arguments: argparse.Namespace) -> Iterator[list[Line]]:
@@ -50,9 +65,10 @@ def _paced(lines: Iterator[Line], arguments: argparse.Namespace) -> Iterator[lis
 
 @dataclass
 class Sending:
-    """What has been sent so far; what is refused is told at once, with its line."""
+    """What has been sent so far; what is refused is told at once, with its line, what is taken goes to `kept`."""
 
     ingest: Ingest
+    kept: TextIO | None = None
     accepted: int = 0
     refused: int = 0
     _told: float = field(default_factory=time.monotonic)
@@ -79,9 +95,14 @@ class Sending:
             elif answer.status >= FAILURES:
                 raise Refused(answer, self.ingest.place)
             else:
-                self.accepted += len(batch)
-                self._tell_progress()
+                self._took(batch)
                 return
+
+    def _took(self, batch: Sequence[Line]) -> None:
+        self.accepted += len(batch)
+        for line in batch if self.kept else ():
+            print(json.dumps(line.event), file=self.kept)
+        self._tell_progress()
 
     def _without_refused(self, batch: list[Line], refusal: Refused) -> list[Line]:
         found = _by_index(refusal.errors)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
+from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec, Selected
 from endcap_api.v1alpha1.featureview import Feature, FeatureViewSpec
 from endcap_cli.events.file import read
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     sample = _sample(history.entities(columns[0].view), arguments)
     with ingest_of(arguments) as ingest:
         _settle(ingest)
+        _doubt(history, columns)
         found = list(_differences(ingest, arguments.bundle, columns, history, sample))
     return _told(found, len(sample), len(columns))
 
@@ -110,6 +112,15 @@ def _settle(ingest: Ingest) -> None:
         complain(f"note: {counted(waiting, 'event')} still wait to be applied, which makes differences")
 
 
+def _doubt(history: History, columns: Sequence[Compared]) -> None:
+    """A file of old events that were sent as if they were new says nothing of what is served."""
+    longest = max(milliseconds(column.selected.window or "1s") for column in columns)
+    if history.newest and history.newest < time.time() * 1000 - longest:
+        newest = _instant(history.newest)
+        remedy = "if they were sent with --now or --speed, give the file that --save wrote"
+        complain(f"note: the newest event is of {newest}, before every window: {remedy}")
+
+
 def _differences(
     ingest: Ingest, name: str, columns: Sequence[Compared], history: History, sample: Sequence[Entity]
 ) -> Iterator[str | None]:
@@ -147,8 +158,8 @@ def _moment(text: str) -> int:
 
 
 def _span(window: Window) -> str:
-    texts = (
-        datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        for ms in window
-    )
-    return " < time ≤ ".join(texts)
+    return " < time ≤ ".join(_instant(ms) for ms in window)
+
+
+def _instant(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -60,6 +60,12 @@ class History:
         readers = [v for v in self.views.values() if any(f.event == event.type for f in v.features)]
         return bool(readers) and all(_is_sound(view, event) for view in readers)
 
+    @property
+    def newest(self) -> int | None:
+        """When the last of them happened, in ms."""
+        every = (event for known in self.by_entity.values() for events in known.values() for event in events)
+        return max((event.time for event in every), default=None)
+
     def _add(self, event: Happened) -> None:
         for names in {_names(view) for view in self.views.values()}:
             if all(name in event.data for name in names):

@@ -43,9 +43,7 @@ class Local:
 
     def bring_up(self, workspace: Workspace) -> None:
         """Everything, or StartFailed; ports are looked at first, since a model may take long to start."""
-        for number in range(len(workspace.graphs)):
-            self._free(self.port + number)
-        self.stores.look_at_ports(workspace.stores)
+        self._look_at_ports(workspace)
         self.workspace = workspace
         self.stores.start(workspace.stores)
         self.models, failures = self._start_models(workspace.models)
@@ -54,6 +52,13 @@ class Local:
             raise StartFailed("; ".join(failures))
         for name, spec in workspace.graphs.items():
             self._start_graph(self._config(name, spec))
+
+    def _look_at_ports(self, workspace: Workspace) -> None:
+        graphs = {self._free(self.port + number) for number in range(len(workspace.graphs))}
+        if twice := graphs & self.stores.ports(workspace.stores):
+            raise CommandError(
+                f"port {min(twice)} is wanted twice: keep --port and --events-port apart", status=2
+            )
 
     def follow(self, workspace: Workspace) -> None:
         """Serve what the files say now, as far as that works."""

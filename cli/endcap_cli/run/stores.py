@@ -53,9 +53,9 @@ class Stores:
         ingest = self.known[name].ingest
         return ingest.url if ingest else ""
 
-    def look_at_ports(self, specs: Mapping[Name, FeatureStoreSpec]) -> None:
-        for number in range(len(specs)):
-            self._free(self.port + number)
+    def ports(self, specs: Mapping[Name, FeatureStoreSpec]) -> set[int]:
+        """Where they will take events; raises CommandError unless all are free."""
+        return {self._free(self.port + number) for number in range(len(specs))}
 
     def start(self, specs: Mapping[Name, FeatureStoreSpec]) -> None:
         """What is new among them, as far as its Redis; `tell` starts its ingest. Raises StartFailed or Stopped."""
