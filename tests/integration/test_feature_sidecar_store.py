@@ -146,7 +146,11 @@ def test_a_black_hole_and_no_herd_when_it_ends(tmp_path):
             with load(features):
                 proxy.black_hole = True
                 becomes(features, "STALE")
-                time.sleep(4)
+                time.sleep(1)
+                began = time.monotonic()
+                features.lookup(ask("product", product_id=["7"]), timeout_ms=9000)
+                assert time.monotonic() - began < 3  # nobody waits for what does not answer
+                time.sleep(3)
                 proxy.black_hole = False
                 becomes(features, "PRESENT")
             assert proxy.accepted - before < 20  # thousands of lookups, and a handful of attempts

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap_runtime.features.lookup.memory import INVALID, Entry, Memory
+from endcap_runtime.features.lookup.memory import Entry, Memory
 from endcap_runtime.features.lookup.reads import Reads, States
 
 FRESH_SECONDS = 0.25
@@ -117,8 +117,7 @@ class NearCache:
         if read.cancelled() or read.exception() is not None:
             return
         states = read.result()
-        kept = epoch if epoch and epoch == self._epoch() else INVALID
-        self._memory.put([keys[i] for i in mine], (states[i] for i in mine), at, kept)
+        self._memory.put([keys[i] for i in mine], (states[i] for i in mine), at, epoch)
 
     def _got(self, line: _Line, now: float) -> Got:
         states = [entry and entry.state for entry in line.entries]

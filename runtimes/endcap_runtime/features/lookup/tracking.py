@@ -49,7 +49,6 @@ class Tracking:
             while True:
                 self._session = asyncio.create_task(self._tracked())
                 await asyncio.wait([self._session])
-                self.epoch = 0
                 await asyncio.sleep(_PAUSE_SECONDS)
         finally:
             self.epoch = 0
