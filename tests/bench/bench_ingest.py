@@ -61,13 +61,13 @@ class Measured(NamedTuple):
     what: str
     rate: float
     redis_us: float
-    goal: float | None = None
+    pods_us: float
 
 
 def body(index: int, customers: int) -> bytes:
     """A batch of purchases and clicks; a tenth was sent before."""
     chance = np.random.default_rng(index)
-    first = index * REQUEST - (REQUEST // 10 if index else 0)
+    first = index * (REQUEST - REQUEST // 10)
     return json.dumps(
         [
             event(
@@ -85,6 +85,12 @@ def body(index: int, customers: int) -> bytes:
 def redis_seconds(client: Any) -> float:
     info = client.info("cpu")
     return float(info["used_cpu_sys"] + info["used_cpu_user"])
+
+
+def pod_seconds(pods: list[Ingest]) -> float:
+    """CPU that the pods have used, as they tell it themselves."""
+    lines = [line for pod in pods for line in httpx.get(f"{pod.url}/metrics").text.splitlines()]
+    return sum(float(line.split(" ")[1]) for line in lines if line.startswith("process_cpu_seconds_total"))
 
 
 async def send_all(urls: list[str], bodies: list[bytes]) -> None:
@@ -115,11 +121,12 @@ def through_http(name: str, server: RedisServer, views: Mapping[str, Any], pods:
             stack.enter_context(ingest(features(server.url, views), work / f"{name}{n}", f"pod-{n}"))
             for n in range(pods)
         ]
-        cpu, began = redis_seconds(client), time.perf_counter()
+        cpu, own, began = redis_seconds(client), pod_seconds(running), time.perf_counter()
         asyncio.run(send_all([pod.url for pod in running], bodies))
         running[0].settled(300)
-        elapsed, used = time.perf_counter() - began, redis_seconds(client) - cpu
-    return Measured(name, EVENTS / elapsed, used / EVENTS * 1e6)
+        elapsed = time.perf_counter() - began
+        used, own = redis_seconds(client) - cpu, pod_seconds(running) - own
+    return Measured(name, EVENTS / elapsed, used / EVENTS * 1e6, own / EVENTS * 1e6)
 
 
 def visible(pod: Ingest, server: RedisServer) -> np.ndarray:
@@ -157,12 +164,13 @@ def main() -> int:
 
 
 def _print(rows: list[Measured], delays: np.ndarray) -> None:
-    print(f"\n{EVENTS:,} events in requests of {REQUEST}, a tenth of them duplicates, durable before 202")
-    print(f"{'':28}{'events/s':>10}{'Redis µs':>10}{'a Redis core':>14}{'goal':>9}")
+    print(f"\n{EVENTS:,} events in requests of {REQUEST}, a tenth of them duplicates, all in Redis before the 202")
+    print(f"{'':28}{'events/s':>10}{'pods µs':>9}{'Redis µs':>10}{'a Redis core':>14}{'goal':>9}")
     for row in rows:
         core = 1e6 / row.redis_us
         word = "ok" if core >= GOAL_RATE else "short"
-        print(f"{row.what:28}{row.rate:>10,.0f}{row.redis_us:>10.1f}{core:>12,.0f}/s{GOAL_RATE:>9,} {word}")
+        told = f"{row.what:28}{row.rate:>10,.0f}{row.pods_us:>9.0f}{row.redis_us:>10.1f}{core:>12,.0f}/s"
+        print(f"{told}{GOAL_RATE:>9,} {word}")
     p50, p99 = np.percentile(delays, (50, 99)) * 1000
     word = "ok" if p99 <= GOAL_VISIBLE_S * 1000 else "short"
     print(f"\nevent to visible through HTTP: p50 {p50:.1f} ms, p99 {p99:.1f} ms, goal p99 1,000 ms {word}")
