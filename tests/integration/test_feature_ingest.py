@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cloudevents.core.bindings.http import to_binary_event, to_structured_event
+from cloudevents.core.v1.event import CloudEvent
 from ingest_servers import Ingest, event, features, ingest
 from ingest_totals import history, stored, totals
 from redis_servers import RedisServer, redis_server
@@ -52,3 +55,35 @@ def test_late_and_future_events_become_dead_letters_a_view(pod: Ingest) -> None:
     ]
     assert status["dead_letters"] == 3
     assert (status["views"]["activity"]["late"], status["views"]["activity"]["future"]) == (1, 1)
+
+
+def test_a_client_with_the_sdk_is_understood_in_both_modes(pod: Ingest, server: RedisServer) -> None:
+    """The same event in both modes is one event."""
+    attributes = {
+        "specversion": "1.0",
+        "id": "bon-7 ü",
+        "source": "/kasse/3",
+        "type": "purchase",
+        "time": datetime.now(UTC),
+        "datacontenttype": "application/json",
+        "till": "3",
+    }
+    data = {"customer_id": "1", "product_id": 2, "amount": 4.5, "store": "a"}
+    for write in (to_structured_event, to_binary_event):
+        message = write(CloudEvent(attributes, data))
+        headers = {name.lower(): value for name, value in message.headers.items()}
+        kind = headers.pop("content-type")
+        answer = pod.post("/v1/events", message.body, kind, **headers)
+        assert (answer.status_code, answer.json()) == (202, {"accepted": 1}), answer.text
+    pod.settled()
+    with server.client() as client:
+        found = stored(client)
+    assert (found["spend_1h"]["1"], found["sold_1h"][2]) == (4.5, 1)
+
+
+def test_binary_mode_is_held_to_the_same(pod: Ingest) -> None:
+    headers = {"ce-specversion": "1.0", "ce-id": "", "ce-source": "/tests", "ce-type": "click"}
+    answer = pod.post("/v1/events", b'{"customer_id": "1"}', "application/json", **headers)
+    assert answer.status_code == 422
+    assert [fault["field"] for fault in answer.json()["errors"]] == ["events[0].id", "events[0].time"]
+    assert pod.post("/v1/events", b"{}", "application/json").status_code == 422
