@@ -122,6 +122,18 @@ def test_a_bundles_edit_is_another_revision_and_the_same_template() -> None:
     assert pod_spec(before) == pod_spec(after)
 
 
+def test_a_change_of_the_store_alone_is_told_to_the_pods_once() -> None:
+    """It changes no revision, and the kubelet would take a minute."""
+    asking = with_features(graph_resource())
+    observed = settled_graph(asking, others=features())
+    moved = {**observed.resources, **known(feature_store(maxLag="30s"))}
+    plan = planned(asking, replace(observed, resources=moved))
+    assert [n.value for n in plan.nudge] == [told(plan).revision] * 2
+    config_map = child(plan, "ConfigMap")
+    written = {**observed.children, Key("ConfigMap", "shop", "basket-graph"): config_map}
+    assert planned(asking, replace(observed, resources=moved, children=written)).nudge == ()
+
+
 def test_a_models_columns_live_in_its_template() -> None:
     edited = changed(bundle(), "spec.features[0].window", "24h")
     before = planned(asking_model(), Observed(resources=EVERYTHING))

@@ -93,6 +93,15 @@ def nudges(pods: Sequence[Pod], revision: str) -> Iterator[Nudge]:
             yield Nudge(pod, again if pod.nudged == revision else revision)
 
 
+def refreshes(wanted: Configured, data: Mapping[str, str], pods: Sequence[Pod]) -> Iterator[Nudge]:
+    """Once, with the write of another features.json, where the graph's own revision does not change with it."""
+    before, features = _read(GraphConfig, data.get(WANTED)), wanted.features
+    if features is None or before is None or before.revision != wanted.graph.revision:
+        return
+    if data.get(FEATURES) != text_of(features):
+        yield from (Nudge(pod, features.revision) for pod in pods if serves(pod, before.revision))
+
+
 def recheck(pods: Sequence[Pod], revision: str) -> float | None:
     if unaware(pods, revision):
         return READ_BACK_SECONDS

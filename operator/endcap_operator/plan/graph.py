@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -19,12 +19,13 @@ from endcap_api.runtime_config import (
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_operator.keys import Manifest
 from endcap_operator.manifests.features import secrets_of
 from endcap_operator.manifests.graph import Configured, graph_children
 from endcap_operator.manifests.identity import Identity, model_url
 from endcap_operator.plan.children import deployment_of, pruned, seed
-from endcap_operator.plan.configuration import data_of, kept, next_data, nudges, recheck
-from endcap_operator.plan.facts import Observed, Plan, Resource
+from endcap_operator.plan.configuration import data_of, kept, next_data, nudges, recheck, refreshes
+from endcap_operator.plan.facts import Nudge, Observed, Plan, Resource
 from endcap_operator.plan.features import contract_of, features_config, features_obstacle
 from endcap_operator.plan.graph_status import Situation, graph_status
 from endcap_operator.plan.pods import Failure
@@ -50,7 +51,7 @@ def plan_graph(resource: Resource, spec: InferenceGraphSpec, observed: Observed,
         status=graph_status(situation),
         manifests=tuple(manifests),
         prune=pruned(manifests, observed),
-        nudge=tuple(nudges(observed.pods, config.revision)),
+        nudge=(*nudges(observed.pods, config.revision), *_refreshes(situation, configured)),
         seed=seed(identity, config.spec.replicas, observed),
         recheck=recheck(observed.pods, config.revision),
     )
@@ -70,14 +71,23 @@ def _served(situation: Situation, configured: Configured, state: Rollout) -> Sit
 def _configured(situation: Situation) -> Configured | None:
     identity, spec, observed = situation.resource.identity, situation.spec, situation.observed
     if situation.obstacle:
-        return kept(data_of(observed.child(identity, "ConfigMap")))
+        return kept(data_of(_config_map(situation)))
     bundles, views = bundles_named(spec), views_written(spec)
     features = features_config(identity.namespace, bundles, views, observed) if bundles or views else None
     return Configured(graph_config(identity, spec, observed), features)
 
 
+def _refreshes(situation: Situation, configured: Configured) -> Iterator[Nudge]:
+    data, pods = data_of(_config_map(situation)), situation.observed.pods
+    return iter(()) if situation.obstacle else refreshes(configured, data, pods)
+
+
+def _config_map(situation: Situation) -> Manifest | None:
+    return situation.observed.child(situation.resource.identity, "ConfigMap")
+
+
 def _data(situation: Situation, configured: Configured) -> Mapping[str, str]:
-    data = data_of(situation.observed.child(situation.resource.identity, "ConfigMap"))
+    data = data_of(_config_map(situation))
     return data if situation.obstacle else next_data(configured, data, situation.observed.pods)
 
 
