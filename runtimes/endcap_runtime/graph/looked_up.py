@@ -53,11 +53,12 @@ class LookedUp:
 
     def statuses(self, column: FeatureColumn) -> NDArray[np.uint8]:
         """The Status [size] of each value."""
+        if self.found is not None and self.asked is None:
+            return self.found.status(column.name)
         lacking = np.full(self.size, self.lacking, dtype=np.uint8)
-        if self.found is None:
+        if self.found is None or self.asked is None:
             return lacking
-        statuses = self.found.status(column.name)
-        return statuses if self.asked is None else _spread(lacking, self.asked, statuses)
+        return _spread(lacking, self.asked, self.found.status(column.name))
 
     def window(self, column: FeatureColumn) -> Window | None:
         """The effective window in ms."""
