@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from endcap_runtime.features.layout import Status
 from endcap_runtime.features.lookup import InvalidFeatures, InvalidKeys, compile_features
 from endcap_runtime.features.lookup.clock import RedisClock
+from endcap_runtime.features.lookup.evaluations import Evaluations
 from endcap_runtime.features.lookup.found import Read
 from endcap_runtime.features.lookup.memory import INVALID, Memory
 from endcap_runtime.features.lookup.mget import Packing
@@ -190,9 +191,33 @@ def test_a_bundle_takes_columns_across_views_in_its_own_order():
     keys = bundle.keys({"customer_id": ["1", "2"]})
     assert [len(part) for part in keys] == [2, 2]
     now = time.time_ns() // 1_000_000
-    found = bundle.found([Read([None, None], now_ms=now), Read([None, None], now_ms=now)])
+    reads = [Read([None, None], now_ms=now), Read([None, None], now_ms=now)]
+    found = bundle.found(reads)
     assert [values.tolist() for values in found.values] == [[0, 0], ["unknown"] * 2, [0.0, 0.0], ["none"] * 2]
     assert (found.statuses == Status.DEFAULTED).all()
+
+
+async def test_what_is_evaluated_together_is_what_is_evaluated_alone():
+    compiled = compile_features(parsed(CONFIG))
+    now = time.time_ns() // 1_000_000
+    view = compiled.views["customer-intent"]
+    rows = [view.row({"last_intent": f"i{n}", "confidence": n / 8}, now, "micro-intent@4") for n in range(9)]
+    states = [
+        [rows[0], None],
+        [None],
+        [rows[1], rows[2], rows[3]],
+        [rows[4]] * 4000,
+        [rows[5]] * 100,
+        rows[6:],
+    ]
+    evaluations = Evaluations()
+    together = await asyncio.gather(*(evaluations.of(view, Read(part, now_ms=now)) for part in states))
+    for part, whole in zip(states, together, strict=True):
+        alone = view.evaluate(part, now)
+        assert [v.tolist() for v in whole.values] == [v.tolist() for v in alone.values]
+        assert whole.statuses.tolist() == alone.statuses.tolist()
+        assert whole.windows == alone.windows
+        assert whole.updated_ms.tolist() == alone.updated_ms.tolist()
 
 
 def test_an_entity_with_two_keys_is_one_entity_a_row():

@@ -76,13 +76,19 @@ class Bundle:
 
     def found(self, reads: Sequence[Read]) -> Found:
         """The bundle's columns from the states of each part."""
+        evaluated = [
+            part.view.evaluate(read.states, read.now_ms) for part, read in zip(self.parts, reads, strict=True)
+        ]
+        return self.assembled(reads, evaluated)
+
+    def assembled(self, reads: Sequence[Read], evaluations: Sequence[Evaluated]) -> Found:
+        """The same where the states were evaluated already, by part."""
         rows = len(reads[0].states)
         values: list[Any] = [None] * len(self.columns)
         windows: list[Window] = [None] * len(self.columns)
         statuses = np.empty((len(self.columns), rows), np.uint8)
         kept: dict[int, Mapping[int, int]] = {}
-        for part, read in zip(self.parts, reads, strict=True):
-            evaluated = part.view.evaluate(read.states, read.now_ms)
+        for part, read, evaluated in zip(self.parts, reads, evaluations, strict=True):
             for column, place in zip(part.picked, part.places, strict=True):
                 values[place] = evaluated.values[column]
                 windows[place] = evaluated.windows[column]

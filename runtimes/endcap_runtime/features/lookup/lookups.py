@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from endcap_runtime.features.layout import View
 from endcap_runtime.features.lookup.bundles import Bundle
+from endcap_runtime.features.lookup.evaluations import Evaluations
 from endcap_runtime.features.lookup.found import Found, Read
 from endcap_runtime.features.lookup.metrics import LookupMetrics
 from endcap_runtime.features.lookup.source import Source
@@ -35,6 +36,7 @@ class Lookups:
     def __init__(self, metrics: LookupMetrics) -> None:
         self.sources: Mapping[str, Source] = {}
         self.metrics = metrics
+        self._evaluations = Evaluations()
 
     async def look_up(self, wanted: Sequence[Wanted], deadline: float) -> list[Found]:
         """What is found by `deadline` (time.monotonic()). Raises StoreRequired; nothing else of the store's."""
@@ -44,12 +46,25 @@ class Lookups:
             for part, keys in zip(each.bundle.parts, each.keys, strict=True)
         ]
         reads = await self._read(parts, deadline)
+        self._refuse_required(wanted, reads)
+        waiting = [self._evaluations.of(view, r) for (_, view, _), r in zip(parts, reads, strict=True)]
+        evaluated = [await each for each in waiting]
         start, found = 0, []
         for each in wanted:
             end = start + len(each.bundle.parts)
-            found.append(self._found(each.bundle, reads[start:end]))
+            found.append(each.bundle.assembled(reads[start:end], evaluated[start:end]))
+            self.metrics.served(each.bundle.name, found[-1].statuses)
             start = end
         return found
+
+    def _refuse_required(self, wanted: Sequence[Wanted], reads: Sequence[Read]) -> None:
+        start = 0
+        for each in wanted:
+            end = start + len(each.bundle.parts)
+            if each.bundle.contract.required and any(read.unread is not None for read in reads[start:end]):
+                self.metrics.looked_up(each.bundle.name, "required")
+                raise StoreRequired(each.bundle.name)
+            start = end
 
     async def _read(self, parts: Sequence[tuple[str, View, Sequence[bytes]]], deadline: float) -> list[Read]:
         stores = dict.fromkeys(store for store, _, _ in parts)
@@ -65,11 +80,3 @@ class Lookups:
             for i, read in zip(where, got, strict=True)
         }
         return [by_place[i] for i in range(len(parts))]
-
-    def _found(self, bundle: Bundle, reads: Sequence[Read]) -> Found:
-        if bundle.contract.required and any(read.unread is not None for read in reads):
-            self.metrics.looked_up(bundle.name, "required")
-            raise StoreRequired(bundle.name)
-        found = bundle.found(reads)
-        self.metrics.served(bundle.name, found.statuses)
-        return found
