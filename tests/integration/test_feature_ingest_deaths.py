@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 import orjson
 import pytest
 from cutting_proxy import CuttingProxy, cutting_proxy
-from ingest_servers import PREFIX, event, features, start
+from ingest_servers import PREFIX, Ingest, all_sent, event, features, ingest, start
 from ingest_totals import history, stored, texts, totals
 from model_servers import wait_ready
+from redis.exceptions import ResponseError
 from redis_servers import RedisServer, redis_server
 
 from endcap_runtime.features.ingest import worker as worker_module
@@ -124,3 +126,44 @@ def test_a_pod_killed_at_random(server: RedisServer, proxy: CuttingProxy, tmp_pa
             last.kill()
         assert kills >= 6
         assert stored(client) == totals(sent)
+
+
+def test_a_pod_that_stood_still_changes_nothing_when_it_goes_on(server: RedisServer, tmp_path: Path) -> None:
+    """Another has done its batch meanwhile, and has written its letters."""
+    sent = history("a", 3000, 1)
+    late = [event(f"late-{n}", at=OLD, customer_id="0") for n in range(300)]
+    with server.client() as client:
+        enqueue(client, [*late, *sent])
+        one = start(features(server.url), tmp_path / "one", "one")
+        try:
+            stop_in_a_batch(one, client)
+            with ingest(features(server.url), tmp_path / "two", "two") as two:
+                two.settled()
+                one.process.send_signal(signal.SIGCONT)
+                wait_ready(one)
+                more = history("b", 500, 2)
+                all_sent(one, more)
+                status = two.settled()
+                assert stored(client) == totals([*sent, *more])
+                assert status["dead_letters"] == 300
+        finally:
+            one.kill()
+
+
+def stop_in_a_batch(pod: Ingest, client: Any) -> None:
+    until = time.monotonic() + 30
+    while True:
+        pod.process.send_signal(signal.SIGSTOP)
+        if held(client):
+            return
+        pod.process.send_signal(signal.SIGCONT)
+        assert time.monotonic() < until, "it was never seen in a batch"
+        time.sleep(0.005)
+
+
+def held(client: Any) -> int:
+    """How many entries consumers hold."""
+    try:
+        return int(client.xpending(f"{PREFIX}:events", "endcap")["pending"])
+    except ResponseError:  # no group yet
+        return 0
