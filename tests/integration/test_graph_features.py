@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 from graphs import Graph
 from shop import Engine, Shop, degraded, products
@@ -201,6 +202,29 @@ async def test_filters_hold_for_the_fallback_by_features_of_its_own_products(
         .with_(fallback=[{"catalogue": {"orderBy": "sold"}}])
     )
     assert products(await shop.engine(graph).ask(**CART)) == ["Paper plates", "Plastic cups"]
+
+
+async def test_an_explained_answer_is_what_the_openapi_document_says(
+    shop: Shop, features: FeatureShop
+) -> None:
+    graph = (
+        basket(shop, features)
+        .looks_up("customer", "customer", entity="request.customer")
+        .looks_up("product", "product", entity="candidate.id")
+        .rank(by="candidate.product.margin + customer.budget")
+        .select()
+    )
+    engine = shop.engine(graph)
+    document = (await engine.get("/openapi.json")).json()
+    answer = (await engine.post(CART, explain="true")).json()
+    jsonschema.validate(answer, {**document, "$ref": "#/components/schemas/Answer"})
+    named = document["components"]["schemas"]["FeatureUsed"]["properties"].keys()
+    for line in answer["explain"]:
+        for used in line.get("features", ()):
+            assert used.keys() <= named
+    page = (await engine.get("/docs")).text
+    assert "look up product of candidate.id" in page
+    assert "takes the defaults of its features" in page
 
 
 async def test_explain_shows_the_features_with_what_they_are_worth_and_mean(

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 from graphs import Graph
-from shop import Engine, Shop, products
+from shop import Engine, Shop, degraded, products
 from shop_features import FeatureShop
 
 CART = {"customer": "1467", "cart": ["Paper plates"], "store": "330"}
@@ -107,6 +107,27 @@ async def test_a_step_that_failed_writes_nothing(shop: Shop, features: FeatureSh
 def _exists(features: FeatureShop, customer: str) -> bool:
     with features.redis.client() as client:
         return any(key.endswith(b"}" + customer.encode()) for key in client.keys("*customer-intent*"))
+
+
+async def test_defaults_are_not_kept_as_if_they_had_been_found(shop: Shop, features: FeatureShop) -> None:
+    graph = (
+        shop.graph()
+        .features_of(features.config)
+        .recall("together", "item-cooccurrence")
+        .looks_up("customer", "customer", entity="request.customer")
+        .select()
+        .writes("customer-last", {"best": "customer.budget"}, entity="request.customer")
+    )
+    engine = shop.engine(graph)
+    features.redis.kill()
+    assert degraded(await engine.ask(**CART)) == {"customer": "defaults: the feature store cannot be asked"}
+    features.redis.start()
+    for _ in range(400):
+        if not (await engine.ask(**{**CART, "customer": "1468"}))["degraded"]:
+            break
+        await asyncio.sleep(0.02)
+    await features.until(lambda: _kept_last(features, "1468"))
+    assert not _kept_last(features, "1467")
 
 
 async def test_candidates_come_from_what_another_graph_kept_without_a_model(
