@@ -41,12 +41,13 @@ def test_the_page_of_features_does_what_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shop").mkdir()
+    shop = Shop(tmp_path / "shop")
     (tmp_path / "events.jsonl").write_text(blocks("json")[0], encoding="utf-8")
     commands = session()
     assert [command[0] for command, _ in commands] == ["validate", "run", "events", "features"]
     assert main(commands[0][0]) == 0
     assert capsys.readouterr().out == commands[0][1]
-    run = FeatureRun(Shop(tmp_path / "shop"), tmp_path)
+    run = FeatureRun(shop, tmp_path)
     try:
         run.until_said("edits of the YAML files are followed")
         for command, printed in commands[2:]:
