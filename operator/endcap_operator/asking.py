@@ -43,7 +43,9 @@ class Pages:
         at, before = self.reports.get(store, (float("-inf"), None))
         if time.monotonic() - at < REPORT_SECONDS:
             return before
-        found = await self._ask([pod for pod in pods if pod.ready])
+        if not (ready := [pod for pod in pods if pod.ready]):
+            return None
+        found = await self._ask(ready)
         self.reports[store] = (time.monotonic(), found)
         return found
 

@@ -44,6 +44,7 @@ from endcap_operator.keys import Key
 from endcap_operator.plan.entry import plan_for, resource_of
 from endcap_operator.plan.facts import Fed, Observed, Plan, Referenced
 from endcap_operator.plan.freshness import shown_span
+from endcap_operator.plan.pods import Rejection, Serving
 from endcap_operator.plan.references import named_by, reached
 
 EVERYTHING = {**models(), **features()}
@@ -120,6 +121,20 @@ def test_a_bundles_edit_is_another_revision_and_the_same_template() -> None:
     after = planned(with_features(graph_resource()), Observed(resources={**EVERYTHING, **known(edited)}))
     assert before.status["revision"] != after.status["revision"]
     assert pod_spec(before) == pod_spec(after)
+
+
+@pytest.mark.parametrize(("overdue", "degraded"), [(False, "False"), (True, "True")])
+def test_a_sidecar_that_is_a_moment_late_is_no_trouble_and_one_that_stays_away_is(
+    *, overdue: bool, degraded: str
+) -> None:
+    asking = with_features(graph_resource())
+    observed = settled_graph(asking, others={**features(), **models()})
+    revision = planned(asking, observed).status["revision"]
+    late = Serving(None, Rejection(revision, "FeaturesUnavailable", "the bundle is not known yet"))
+    pods = tuple(replace(p, serving=late, nudged=revision, overdue=overdue) for p in observed.pods)
+    plan = planned(asking, replace(observed, pods=pods))
+    assert conditions(plan)["Degraded"]["status"] == degraded
+    assert conditions(plan)["Progressing"]["status"] == ("False" if overdue else "True")
 
 
 def test_a_change_of_the_store_alone_is_told_to_the_pods_once() -> None:

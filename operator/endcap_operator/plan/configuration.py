@@ -23,6 +23,7 @@ from endcap_operator.plan.pods import Pod, Rejection
 
 READ_BACK_SECONDS = 0.1
 REJECTED_SECONDS = 5.0
+PASSING = "FeaturesUnavailable"
 Read = TypeVar("Read", bound=Element)
 
 
@@ -75,7 +76,10 @@ def rejections(pods: Sequence[Pod], revision: str) -> list[Rejection]:
 
 
 def _rejection(pod: Pod) -> Rejection | None:
-    return pod.serving.rejected if pod.serving else None
+    """A sidecar that reads its file a moment after the graph is no trouble, until it has had the time."""
+    found = pod.serving.rejected if pod.serving else None
+    passing = found is not None and found.reason == PASSING and not pod.overdue
+    return None if passing else found
 
 
 def unaware(pods: Sequence[Pod], revision: str) -> list[Pod]:

@@ -26,6 +26,7 @@ REMEDIES = {
     "FeatureStoreNotReady": "See `kubectl describe fs` for it; features are stale or defaults meanwhile",
     "FeatureViewInvalid": "Correct the FeatureView, see `kubectl describe fv`; what it was before is still served",
     "FeatureViewNotFound": "Apply a FeatureView of that name in this namespace, or correct the name",
+    "FeaturesUnavailable": "Read why with `kubectl logs`, for the container features; it is asked again by itself",
     "HookLoadFailed": "Correct the hook in the artefact, or preprocess and postprocess in the spec",
     "ImagePullFailed": "Check the images that the operator was installed with, and their pull credentials",
     "ModelNotFound": "Apply a ModelDeployment of that name in this namespace, or correct the step",
