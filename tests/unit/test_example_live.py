@@ -33,7 +33,9 @@ VIEWS = ("household-activity", "household-product", "product-activity")
 def small_history(seed: int = 3) -> History:
     """Some weeks of shopping by few households, so that every window holds something and misses something."""
     random = np.random.default_rng(seed)
-    at_ms = START + np.sort(random.integers(0, 50 * 24 * 3600, BASKETS)) * 1000
+    seconds = np.sort(random.integers(0, 50 * 24 * 3600, BASKETS))
+    # Every third on the quarter of an hour, where tiles begin.
+    at_ms = START + np.sort(np.where(np.arange(BASKETS) % 3, seconds, seconds // 900 * 900)) * 1000
     week = 1 + (at_ms - START) // (7 * DAY_MS)
     held = [np.sort(random.choice(ITEMS, random.integers(1, 4), replace=False)) for _ in range(BASKETS)]
     start = np.cumsum([0, *map(len, held)])
