@@ -173,6 +173,7 @@ FEATURE_SHAPE: tuple[Refusal, ...] = (
     _bundle("no features", "spec.features", [], "spec.features", ""),
     _bundle("a name twice", "spec.features[3]", selected("customer-activity", "clicks", "1h"), "spec", "give one of them another by name"),
     _bundle("a name that another has", "spec.features[2].name", "spend", "spec", "give one of them another by name"),
+    _bundle("a name of the answer's own", "spec.features[2].name", "statuses", "spec", "give the feature another name by name"),
     _bundle("no view", "spec.features[0].view", REMOVED, "spec.features[0].view", "", "add it"),
     _bundle("windows", "spec.features[0].windows", ["1h"], "windows", "", "did you mean window?"),
     _bundle("name in capitals", "spec.features[0].name", "Clicks", "spec.features[0].name", "rename it"),

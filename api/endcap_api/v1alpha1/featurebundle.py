@@ -40,6 +40,10 @@ class FeatureBundleSpec(Element):
             "(has(g.name) ? g.name : g.feature + (has(g.window) ? '_' + g.window : ''))))",
             "two features of the bundle have the same name: give one of them another by name",
         ),
+        Rule(
+            "self.features.all(f, (has(f.name) ? f.name : f.feature) != 'statuses')",
+            "statuses is what an answer calls the statuses of all features: give the feature another name by name",
+        ),
     )
 
     description: Text | None = Field(default=None, description="What the features are for.")

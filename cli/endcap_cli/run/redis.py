@@ -42,7 +42,7 @@ def _options(port: int, folder: Path) -> list[str]:
         "dir": str(folder),
         "save": "",
         "appendonly": "no",
-        "set-max-intset-entries": "16384",
+        "set-max-intset-entries": "65536",
     }
     return [part for name, value in options.items() for part in (f"--{name}", value)]
 

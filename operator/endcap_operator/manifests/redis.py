@@ -100,7 +100,7 @@ def _arguments(spec: Embedded, users: str) -> list[str]:
         "save": "",
         "maxmemory": str(int(_bytes(spec.resources.memory) * DATA_SHARE)),
         "maxmemory-policy": "noeviction",
-        "set-max-intset-entries": "16384",  # ids of a minute that were seen: 10 bytes each instead of 60
+        "set-max-intset-entries": "65536",  # ids of a minute that were seen: 10 bytes each instead of 60
     }
     return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
