@@ -95,5 +95,6 @@ class LogPacking:
         return self.numbers.index(field) if field in self.numbers else f"text{field}"
 
     def meaning(self) -> list[Any]:
-        """What the packing, and what is kept, depend on."""
-        return [self.inputs.predicates, self.inputs.fields, self.cap, self.longest_ms]
+        """What the packing, and what is kept, depend on; a field is kept of the events for which it is read."""
+        read = sorted({(bit, field) for bit, field in self.inputs.of if field is not None})
+        return [self.inputs.predicates, self.inputs.fields, read, self.cap, self.longest_ms]

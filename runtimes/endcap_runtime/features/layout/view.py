@@ -119,7 +119,7 @@ def compile_view(name: str, config: ViewConfig, prefix: str) -> View:
     lateness = milliseconds(stream.lateness) if stream else 0
     kinds = tuple((key.name, key.type) for key in spec.entity.keys)
     kind: Literal["events", "tiles", "row"] = stream.storage if stream else "row"
-    meaning = [LAYOUT, kind, [key_kind for _, key_kind in kinds], lateness, packing.meaning()]
+    meaning = [LAYOUT, kind, kinds, lateness, packing.meaning()]
     return View(
         name=name,
         kind=kind,
