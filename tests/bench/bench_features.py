@@ -2,7 +2,7 @@
 """Lookups through the sidecar beside a raw MGET of the same keys and Feast's Python server: one machine, one run.
 
 Whoever is measured has the first core; Redis and the load share the other. The goals are judged with the near-cache
-off, where every request reads Redis as the raw client does; with it on the same request is answered from memory.
+off, where every request reads Redis as the raw client does; with it on, the same request is answered from memory.
 The soak runs for ENDCAP_BENCH_REQUESTS requests (20,000; the goal is stated for 200,000).
 """
 
@@ -223,7 +223,7 @@ def show(found: dict[tuple[str, int], Figures]) -> None:
     line("p99 ms, absolute", ours.p99, 1.0, "≤", 5.0)
     line("Redis CPU ms a request", ours.redis / 1000, 1.0, "≤", 0.1)
     near = found[ON, 1]
-    print(f"\n{'near-cache on: all but the tiles from memory':44}")
+    print(f"\n{'near-cache on: the same request from memory':44}")
     line("p50 ms, raw MGET", near.p50, raw.p50, "≤", 1.5)
     line("p99 ms, raw MGET", near.p99, raw.p99, "≤", 1.5)
     line("requests/s at 16 connections, Feast", found[ON, 16].rate, found[FEAST, 16].rate, "≥", 60)
