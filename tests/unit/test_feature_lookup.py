@@ -22,7 +22,7 @@ from endcap_runtime.features.lookup.evaluations import Evaluations
 from endcap_runtime.features.lookup.found import Read
 from endcap_runtime.features.lookup.memory import INVALID, Memory
 from endcap_runtime.features.lookup.mget import Packing
-from endcap_runtime.features.lookup.near import Asked, NearCache
+from endcap_runtime.features.lookup.near import FRESH_SECONDS, Asked, NearCache
 from endcap_runtime.features.lookup.reads import Reads
 
 CONFIG = config_of("redis://nowhere:1")
@@ -67,6 +67,16 @@ def test_memory_stays_within_its_bytes_and_lets_the_oldest_go():
     held = [entry is not None for entry in memory.find([b"%d" % number for number in range(100)])]
     assert held == [False] * held.index(True) + [True] * (100 - held.index(True))
     assert sum(held) > 10
+
+
+def test_a_key_that_is_put_twice_at_once_is_counted_once():
+    """Two bundles of a view are looked up for one customer; what memory believes to hold may not drift."""
+    memory = Memory(10_000)
+    for number in range(100):
+        memory.put([b"%d" % number] * 2, [b"x" * 100] * 2, 0.0, 1)
+    held = [entry for entry in memory.find([b"%d" % number for number in range(100)]) if entry is not None]
+    assert len(held) > 10
+    assert memory.size > 9_000
 
 
 def test_what_is_put_again_is_counted_once():
@@ -183,6 +193,27 @@ async def test_what_is_on_its_way_is_not_asked_for_again():
     await store.answer()
     assert [await each for each in lookups] == [[b"k"]] * 5
     assert len(store.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [([b"k", b"k", b"l", b"m"],), ([b"k"], [b"k", b"l", b"m"])],
+    ids=["one customer twice", "two bundles"],
+)
+async def test_a_key_that_is_asked_for_twice_at_once_is_read_once_and_holds_no_other_back(lines):
+    store = Store()
+    near = near_cache(store, [0])
+
+    async def found(version: bytes) -> list[list[bytes | None]]:
+        asked = [Asked("view", keys, tracked=False) for keys in lines]
+        lookup = asyncio.create_task(near.get(asked, time.monotonic() + 5, ask=True))
+        await asyncio.sleep(FRESH_SECONDS + 0.05)  # what was read before is no longer fresh
+        await store.answer(version)
+        return [list(got.states) for got in await lookup]
+
+    for version in (b"-old", b"-new"):
+        assert await found(version) == [[key + version for key in keys] for keys in lines]
+    assert store.asked == [[b"k", b"l", b"m"]] * 2
 
 
 def test_a_bundle_takes_columns_across_views_in_its_own_order():

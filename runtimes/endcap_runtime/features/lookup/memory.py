@@ -33,10 +33,11 @@ class Memory:
         return list(map(self._entries.get, keys))
 
     def put(self, keys: Sequence[bytes], states: Iterable[bytes | None], at: float, epoch: int) -> None:
-        before = self.find(keys)
-        entries = list(map(Entry, states, repeat(at), repeat(epoch)))
-        self._entries.update(zip(keys, entries, strict=False))
-        self.size += sum(map(_size, keys, entries)) - sum(map(_size, keys, before))
+        # A key that is there twice, as two bundles of a view ask for it, is held once.
+        entries = dict(zip(keys, map(Entry, states, repeat(at), repeat(epoch)), strict=False))
+        self.size -= sum(map(_size, entries, map(self._entries.get, entries)))
+        self.size += sum(map(_size, entries, entries.values()))
+        self._entries.update(entries)
         if self.size > self._most:
             self._make_room()
 

@@ -98,7 +98,8 @@ class NearCache:
         """Sends one read for what nobody has asked for yet; all reads that the lines wait for."""
         tracked = [key for line in lines if line.asked.tracked for key in self._new(line)]
         others = [key for line in lines if not line.asked.tracked for key in self._new(line)]
-        if keys := tracked + others:
+        # Once, though two bundles of a view, or a request that names a customer twice, ask for it twice.
+        if keys := list(dict.fromkeys(tracked + others)):
             read = self._reads.get(keys)
             self._flying.update((key, _Ticket(read, i)) for i, key in enumerate(keys))
             read.add_done_callback(partial(self._landed, keys, now, self._epoch()))
