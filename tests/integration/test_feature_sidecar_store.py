@@ -17,7 +17,7 @@ from feature_sidecars import BUNDLES, Feeder, Sidecar, ask, config_of, put, side
 from redis_servers import redis_server
 from slow_proxy import slow_proxy
 
-TIMEOUT_MS = 100
+TIMEOUT_MS = 200
 RECOVERY_SECONDS = 5.0
 
 
