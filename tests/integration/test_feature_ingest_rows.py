@@ -128,6 +128,21 @@ def test_of_many_writers_the_newest_row_stays(pod: Ingest) -> None:
 
 
 @pytest.mark.parametrize(
+    "moment",
+    [
+        pa.array([10**17], pa.timestamp("ms", "UTC")),
+        pa.array([-(10**17)], pa.timestamp("ms", "UTC")),
+        pa.array([None], pa.timestamp("ms", "UTC")),
+    ],
+    ids=["a distant future", "a distant past", "none"],
+)
+def test_a_time_that_is_none_of_a_row_is_named(pod: Ingest, moment: Any) -> None:
+    answer = pod.post(ROWS, parquet({"customer_id": ["1"], "updated_at": moment}), PARQUET)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["field"] == "updated_at[0]"
+
+
+@pytest.mark.parametrize(
     ("columns", "field", "told"),
     [
         ({"visits": [1]}, "customer_id", "missing"),

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -21,6 +21,9 @@ MOST_BYTES = 64 << 20  # once it is decompressed
 MOST_CELLS = 1 << 20  # of a column, elements of lists counted
 _BATCH = 64  # rows that are decoded before their size is looked at
 UPDATED_AT = "updated_at"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_UNITS = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.IGNORECASE | re.ASCII)
 
 
@@ -47,8 +50,9 @@ def parquet_table(body: bytes, view: FeatureViewSpec) -> Table:
         fault for name, kind in _declared(view).items() if (fault := _type_fault(name, kind, arrow))
     ]:
         raise Problem(422, "The columns do not fit the view.", faults)
-    columns = {name: arrow.column(name).to_pylist() for name in arrow.column_names}
-    return _table(columns, arrow.num_rows, lambda moment: moment)
+    columns = {name: arrow.column(name).to_pylist() for name in arrow.column_names if name != UPDATED_AT}
+    moments = _instants(arrow.column(UPDATED_AT)) if UPDATED_AT in arrow.column_names else None
+    return Table(arrow.num_rows, columns, None if moments is None else _sound(moments))
 
 
 def json_table(body: bytes, view: FeatureViewSpec) -> Table:
@@ -63,7 +67,8 @@ def json_table(body: bytes, view: FeatureViewSpec) -> Table:
         message = f"has {lengths[uneven[0]]} values, the first column has {rows}: send one a row"
         raise Problem(422, "The columns do not fit the view.", [FieldError(uneven[0], message)])
     _check_rows(rows)
-    return _table(columns, rows, _moment)
+    moments = columns.pop(UPDATED_AT, None)
+    return Table(rows, columns, None if moments is None else _sound(map(_instant, moments)))
 
 
 def _check_size(metadata: Any) -> None:
@@ -165,25 +170,29 @@ def _type_fault(name: str, kind: _Kind, arrow: Any) -> FieldError | None:
     )
 
 
-def _table(columns: dict[str, list[Any]], rows: int, moment: Callable[[Any], datetime | None]) -> Table:
-    given = columns.pop(UPDATED_AT, None)
-    if given is None:
-        return Table(rows, columns, None)
-    return Table(rows, columns, [_milliseconds(row, moment(cell)) for row, cell in enumerate(given)])
+def _instants(column: Any) -> list[int | None]:
+    """In ms, whatever the unit of the file; what is finer is cut off."""
+    ticks = column.cast(pa.int64()).to_pylist()
+    grow, shrink = _UNITS[column.type.unit]
+    return [None if tick is None else tick * grow // shrink for tick in ticks]
 
 
-def _moment(cell: Any) -> datetime | None:
+def _instant(cell: Any) -> int | None:
     if not isinstance(cell, str) or not _MOMENT.fullmatch(cell):
         return None
     try:
-        return datetime.fromisoformat(cell.upper())
+        return (datetime.fromisoformat(cell.upper()) - _EPOCH) // _MILLISECOND
     except ValueError:
         return None
 
 
-def _milliseconds(row: int, moment: datetime | None) -> int:
-    since = int(moment.astimezone(UTC).timestamp() * 1000) if moment else -1
-    if since < 0:
+def _sound(moments: Iterable[int | None]) -> list[int]:
+    """Raises Problem 422 that names the first row whose time is none."""
+    return [_since_1970(row, moment) for row, moment in enumerate(moments)]
+
+
+def _since_1970(row: int, moment: int | None) -> int:
+    if moment is None or moment < 0:
         message = "must be a time since 1970 with a zone, as 2026-11-24T10:00:00Z"
         raise Problem(422, "A row does not fit.", [FieldError(f"{UPDATED_AT}[{row}]", message)])
-    return since
+    return moment
