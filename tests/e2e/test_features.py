@@ -138,11 +138,17 @@ def test_a_result_is_reused_without_a_model_until_the_model_has_another_version(
         live.says("ModelDeployment", "live-ranker", "Progressing", LONG, reason="Complete")
         eventually(lambda: statuses(live.remind("13")) == ["EXPIRED"], "the old version's answer is gone", 60)
         assert "recommended" in {one["step"] for one in live.remind("13")["degraded"]}
-        renewed = products(live.ask("live-basket", request(customer="13")))
+        renewed = eventually(lambda: ranked_by(live, "live-ranker@2"), "the new version ranks", 60)
         eventually(lambda: products(live.remind("13")) == renewed, "the new version's answer is there", 20)
     finally:
         live.apply(ranker)
         live.says("ModelDeployment", "live-ranker", "Progressing", LONG, reason="Complete")
+
+
+def ranked_by(live: LiveShop, version: str) -> list[str] | None:
+    """The products of an answer that this version ranked: who asks may be connected to the old one a moment longer."""
+    answer = live.ask("live-basket", request(customer="13"))
+    return products(answer) if answer["served_by"]["rank"] == version else None
 
 
 def statuses(answer: dict[str, Any]) -> list[str]:
