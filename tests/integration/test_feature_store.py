@@ -102,12 +102,16 @@ async def test_nothing_is_asked_where_nothing_is_to_do(store: FeatureRedis) -> N
 
 
 @pytest.mark.parametrize("storage", ["events", "tiles"])
-async def test_an_event_is_never_half_applied(store: FeatureRedis, storage: str) -> None:
+@pytest.mark.parametrize("foreign", ["a list", "a short text", "a long text"])
+async def test_an_event_is_never_half_applied(store: FeatureRedis, storage: str, foreign: str) -> None:
     """What is foreign under our key is left alone, and the event's id is not remembered: it can be sent again."""
     view, now = a_view(stream(storage), windowed(CLICKS)), await store.now_ms()
     update = click(view, "e1", now)
-    await store.client.rpush(update.state, "foreign")
-    with pytest.raises(StoreUnavailable, match="foreign_key"):
+    if foreign == "a list":
+        await store.client.rpush(update.state, "foreign")
+    else:
+        await store.client.set(update.state, "x" * (5 if foreign == "a short text" else 2001))
+    with pytest.raises(StoreUnavailable, match=r"(foreign_key|refused).*script: endcap_"):
         await store.apply([update])
     assert await store.client.keys("*seen*") == []
     await store.client.delete(update.state)
@@ -158,6 +162,22 @@ async def test_ids_are_forgotten_by_minute_and_no_sooner(store: FeatureRedis) ->
     kept = await asyncio.gather(*(store.client.exists(update.seen) for update in updates))
     assert kept == [1, 1, 1, 1, 0, 0, 0, 0, *[1] * 8]
     assert await store.apply(updates[:4]) == ["DUPLICATE"] * 4
+
+
+async def test_a_store_that_nobody_cleaned_for_a_quarter_is_cleaned_in_passing(
+    store: FeatureRedis, server: RedisServer
+) -> None:
+    """What is older than any bucket lives is not asked for, and what was done is not done again."""
+    view = a_view(stream(), windowed(CLICKS))
+    now = await store.now_ms() // MINUTE * MINUTE
+    await store.forget_seen([view], now - 90 * DAY)
+    await store.apply([click(view, "e1", now - MINUTE)])
+    with server.client() as client:
+        client.config_resetstat()
+        await store.forget_seen([view], now)
+        assert client.info("commandstats")["cmdstat_unlink"]["calls"] < 30_000
+        assert client.keys("*:seen:*") == []
+        assert client.hvals(f"{PREFIX}:forgotten") == [b"%d" % (now // MINUTE)]
 
 
 async def test_a_sum_that_is_no_longer_exact_is_an_error_until_the_window_has_left_it(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from feature_views import CLICKS, a_view, store_config, stream, windowed
+from feature_views import CLICKS, PREFIX, a_view, store_config, stream, windowed
 from redis_servers import RedisCluster, RedisServer, redis_cluster, redis_server
 
 from endcap_runtime.features.layout import Event, Status, Update, View
@@ -165,6 +165,25 @@ async def test_a_slot_that_moves_loses_nothing_and_counts_nothing_twice(
     ]  # fmt: skip
     assert await clicks(store, view, "1467") == [5]
     cluster.move_slot(slot, target, source)
+    await store.aclose()
+
+
+async def test_the_clock_of_a_cluster_is_that_of_the_node_to_which_events_arrive(
+    cluster: RedisCluster,
+) -> None:
+    """Nodes differ by more than a millisecond, and a window ends where the arrivals of its events are told."""
+    store = await FeatureRedis.open(store_config(cluster.url, cluster=True), Path())
+    _, owner, _ = places(cluster, f"{PREFIX}:events".encode())
+    for node in cluster.nodes:
+        with node.client() as client:
+            client.config_resetstat()
+    for _ in range(10):
+        await store.now_ms()
+    asked = []
+    for node in cluster.nodes:
+        with node.client() as client:
+            asked.append(client.info("commandstats").get("cmdstat_time", {}).get("calls", 0))
+    assert asked == [10 if node is owner else 0 for node in cluster.nodes]
     await store.aclose()
 
 

@@ -102,9 +102,13 @@ class View:
                 raise InvalidEvent(f"data.{name}", f"missing: it is a key of {self.name}, send it")
         return [event.data[name] for name in self.event_keys]
 
+    @property
+    def keep_ms(self) -> int:
+        """How long Redis keeps the ids of a minute by itself, from the first that it was told."""
+        return SEEN_MS + self.lateness_ms
+
     def _times(self, event: Event, arrival_ms: int) -> Octets:
-        keep = SEEN_MS + self.lateness_ms
-        return _EVENT.pack(event.time_ms, arrival_ms, self.lateness_ms, expiry_ms(self.ttl_ms), keep)
+        return _EVENT.pack(event.time_ms, arrival_ms, self.lateness_ms, expiry_ms(self.ttl_ms), self.keep_ms)
 
 
 def compile_view(name: str, config: ViewConfig, prefix: str) -> View:

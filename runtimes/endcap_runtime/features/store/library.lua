@@ -10,6 +10,7 @@
 local SKEW = 60000
 local HEADER = 24
 local LOG, RING = 1, 2
+local FOREIGN = 'what lies there is no state of this view'
 local EXACT = 4503599627370496        -- 2^52: the sum of a tile is no longer exact beyond
 
 -- Why the event does not count, or nothing; remembers its id when it does.
@@ -46,16 +47,17 @@ end
 local function events(keys, args)
   local key, event, change = keys[1], args[1], args[2]
   local time, arrival, lateness, expire, keep, at = struct.unpack('<i8i8i8i8i8', event)
-  local state = redis.call('GET', key)
-  local why = refusal(keys[2], string.sub(event, at), time, arrival, lateness, keep)
-  if why then return why end
   local size, most, longest, start = struct.unpack('<HHi8', change)
   local record = string.sub(change, start)
+  local state = redis.call('GET', key)
   local written, dropped, records = 0, 0, ''
   if state then
+    if #state < HEADER or (#state - HEADER) % size ~= 0 then error(FOREIGN) end
     written, dropped = struct.unpack('<i8i8', state, 9)
     records = string.sub(state, HEADER + 1)
   end
+  local why = refusal(keys[2], string.sub(event, at), time, arrival, lateness, keep)
+  if why then return why end
   written = math.max(written, arrival)
   local position = place(records, size, struct.unpack('<i8', record)) * size
   records = string.sub(records, 1, position) .. record .. string.sub(records, position + 1)
@@ -138,6 +140,7 @@ local function tiles(keys, args)
   local time, arrival, lateness, expire, keep, at = struct.unpack('<i8i8i8i8i8', event)
   local size, start, position = struct.unpack('<I4H', change)
   local head = redis.call('GETRANGE', key, 0, start - 1)
+  if #head > 0 and redis.call('STRLEN', key) ~= size then error(FOREIGN) end
   local why = refusal(keys[2], string.sub(event, at), time, arrival, lateness, keep)
   if why then return why end
   local written, loss = 0, 0

@@ -26,7 +26,7 @@ CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
 AT_ONCE = 32  # calls; who makes one more waits, so that a store that comes back is not stormed
 FAILURES = (exceptions.RedisError, exceptions.RedisClusterException, OSError, asyncio.TimeoutError)
-FORGOTTEN_AT_ONCE = 10_000
+MINUTES_AT_ONCE = 256
 
 Command = tuple[Any, ...]
 Row = tuple[bytes, bytes, int, int]
@@ -47,6 +47,7 @@ class FeatureRedis:
     def __init__(self, client: Any, prefix: str, *, cluster: bool, library: Library = LIBRARY) -> None:
         self.client = client
         self._prefix = prefix.encode()
+        self._forgotten = self._prefix + b":forgotten"
         self._cluster = cluster
         self._library = library
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -94,28 +95,36 @@ class FeatureRedis:
         return [bool(answer) for answer in await self._called(calls)]
 
     async def now_ms(self) -> int:
-        """Redis' clock."""
-        if self._cluster:
-            seconds, micros = await self._asked(self.client.time, target_nodes="random")
-        else:
-            seconds, micros = await self._asked(self.client.time)
+        """Redis' clock; of a cluster that of the node that says when an event arrived."""
+        seconds, micros = await self._asked(self._time_of_arrivals if self._cluster else self.client.time)
         return int(seconds) * 1000 + int(micros) // 1000
+
+    async def _time_of_arrivals(self) -> tuple[int, int]:
+        await self.client.initialize()
+        node = self.client.get_node_from_key(self._prefix + b":events")
+        seconds, micros = await self.client.time(target_nodes=node)
+        return seconds, micros
 
     async def forget_seen(self, views: Iterable[View], before_ms: int) -> None:
         """Removes the ids of events of all minutes that ended before then, since the last time that was asked."""
         minute = before_ms // MINUTE_MS
-        marks = self._prefix + b":forgotten"
         for view in views:
             field = f"{view.name}@{view.digest}"
-            last = await self._asked(self.client.hget, marks, field)
-            keys = [
-                view.seen_key(b"{%d}" % part, past * MINUTE_MS)
-                for past in range(int(last) if last else minute, minute)
-                for part in range(PARTITIONS)
-            ]
-            for start in range(0, len(keys), FORGOTTEN_AT_ONCE):
-                await self._pipelined([("UNLINK", key) for key in keys[start : start + FORGOTTEN_AT_ONCE]])
-            await self._asked(self.client.hset, marks, field, str(minute))
+            last = await self._asked(self.client.hget, self._forgotten, field)
+            # However long nobody asked, what is older has expired by itself.
+            start = max(int(last), minute - 2 * view.keep_ms // MINUTE_MS) if last else minute
+            for first in range(start, minute, MINUTES_AT_ONCE):
+                await self._forget(view, range(first, min(first + MINUTES_AT_ONCE, minute)))
+            if last is None:
+                await self._asked(self.client.hset, self._forgotten, field, str(minute))
+
+    async def _forget(self, view: View, minutes: range) -> None:
+        tags = [b"{%d}" % part for part in range(PARTITIONS)]
+        await self._pipelined(
+            [("UNLINK", *(view.seen_key(tag, minute * MINUTE_MS) for minute in minutes)) for tag in tags]
+        )
+        done = f"{view.name}@{view.digest}", str(minutes.stop)
+        await self._asked(self.client.hset, self._forgotten, *done)
 
     async def _called(self, calls: Sequence[Command]) -> list[Any]:
         if not calls:
