@@ -160,6 +160,29 @@ def test_it_keeps_a_file_and_evicts_nothing(client: redis.Redis) -> None:
     assert memory["maxmemory"] == int(512 * 2**20 * 0.7), "room for the file's rewriting is left"
 
 
+WRITES = """#!lua name=probe
+redis.register_function('both', function(keys)
+  redis.call('SET', keys[1], 'yes')
+  return redis.call('SET', keys[2], 'yes')
+end)"""
+
+
+def test_a_killed_redis_comes_back_with_what_a_function_wrote(tmp_path: Path) -> None:
+    """Which is a transaction in its file, and read again as the default user, who is nobody otherwise."""
+    pod = pod_in(tmp_path)
+    first = started(pod)
+    with pod.client(username="endcap", password=PASSWORD) as client:
+        client.function_load(WRITES)
+        client.fcall("both", 2, "a", "b")
+    first.kill()
+    first.wait(timeout=20)
+    second = started(pod)
+    with pod.client(username="endcap", password=PASSWORD) as client:
+        assert client.mget("a", "b") == ["yes", "yes"]
+    ended(second)
+    assert "CRITICAL" not in pod.log
+
+
 def test_a_killed_redis_comes_back_with_what_was_written(tmp_path: Path) -> None:
     pod = pod_in(tmp_path)
     first = started(pod)

@@ -33,12 +33,14 @@ DATA = "/data"
 # The rest of the pod's memory is for clients' buffers and for the pages that change while the file is rewritten.
 DATA_SHARE = 0.7
 _UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+# Nobody can be the default user, who is off. But Redis is, while it reads its own file again: without rights it would
+# leave out every transaction, and what a function writes is one.
 _START = """\
 set -eu
 umask 077
 cd {secret}
 digest=$(printf %s "$(cat password)" | sha256sum | cut -d ' ' -f 1)
-printf 'user default reset off\\nuser %s reset on #%s ~* &* +@all -@admin -@dangerous +info\\n' \
+printf 'user default reset off ~* &* +@all\\nuser %s reset on #%s ~* &* +@all -@admin -@dangerous +info\\n' \
 "$(cat username)" "$digest" > {users}
 exec redis-server "$@"
 """
