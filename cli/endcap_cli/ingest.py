@@ -144,4 +144,5 @@ def _words(answer: Answer) -> str:
     if not isinstance(found, dict) or not (found.get("detail") or found.get("title")):
         return f"answered {answer.status}: {answer.body[:200].decode(errors='replace')}"
     errors = [f"{one.get('field', '')}: {one.get('message', '')}" for one in found.get("errors") or ()]
-    return "; ".join([str(found.get("detail") or found["title"]), *errors[:5]])
+    detail = str(found.get("detail") or found["title"])
+    return f"{detail.removesuffix('.')}: {'; '.join(errors[:5])}" if errors else detail

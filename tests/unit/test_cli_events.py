@@ -39,6 +39,31 @@ def test_blank_lines_are_passed_over_and_the_others_keep_their_numbers(tmp_path:
     assert found[2].place == f"{path}:4"
 
 
+@pytest.mark.parametrize(
+    "text", ['{"amount": NaN}', '{"amount": 1e999}', '{"name": "\\ud800"}', "[" * 100_000, '{"a":' * 100_000]
+)
+def test_what_no_store_could_read_is_a_fault_of_its_own_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(f'{{"id": "1"}}\n{text}\n{{"id": "3"}}\n')
+    first, second, third = read(str(path))
+    assert first.event == {"id": "1"}
+    assert third.event == {"id": "3"}
+    assert second.event is None
+    assert second.fault.startswith("is no JSON")
+
+
+def test_what_is_sent_is_never_overwritten_by_what_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"id": "1"}\n')
+    (tmp_path / "same.jsonl").symlink_to(path)
+    store = ("--url", "http://127.0.0.1:1")
+    assert main(["events", "send", str(path), "--save", str(tmp_path / "same.jsonl"), *store]) == 2
+    assert "name another" in capsys.readouterr().err
+    assert path.read_text() == '{"id": "1"}\n'
+
+
 def test_standard_input_is_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"id": "1"}\n')))
     assert [one.place for one in read("-")] == ["standard input:1"]
@@ -48,7 +73,9 @@ def test_a_file_that_is_not_there_is_one_line_with_the_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["events", "send", str(tmp_path / "none.jsonl"), "--url", "http://127.0.0.1:1"]) == 1
-    assert "give a file of events, one as JSON a line" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "give a file of events, one as JSON a line" in said
+    assert "send the same again" not in said
 
 
 @pytest.mark.parametrize("text", ["2026-11-24T12:00:00Z", "2026-11-24T13:00:00+01:00"])

@@ -26,7 +26,8 @@ def run_list(arguments: argparse.Namespace) -> int:
         return 0
     if found:
         say_table(HEAD, [_row(letter) for letter in found])
-    complain(f"{counted(len(found), 'dead letter')}; endcap events replay puts them back")
+    remedy = "; endcap events replay puts them back" if found else ""
+    complain(f"{counted(len(found), 'dead letter')}{remedy}")
     return 0
 
 

@@ -52,11 +52,22 @@ def _texts(file: str) -> Iterator[bytes]:
 def _line(name: str, number: int, text: bytes) -> Line:
     try:
         event = json.loads(text)
+        _sendable(event)
     except ValueError as error:
         return Line(name, number, None, f"is no JSON: {error}")
+    except RecursionError:
+        return Line(name, number, None, "is no JSON that can be read: it is nested too deeply")
     if not isinstance(event, dict):
         return Line(name, number, None, "is no JSON object: write one CloudEvent a line")
     return Line(name, number, event)
+
+
+def _sendable(event: Any) -> None:
+    """Raises ValueError for what Python reads and JSON has not: NaN, Infinity and half a character.
+
+    Such a line makes the whole request unreadable, and the store could not say whose fault it is.
+    """
+    json.dumps(event, allow_nan=False, ensure_ascii=False).encode()
 
 
 def time_of(event: dict[str, Any]) -> datetime | None:

@@ -28,16 +28,23 @@ AGAIN = "send the same again: what was taken is known by its id and not counted 
 
 
 def run(arguments: argparse.Namespace) -> int:
+    _refuse_overwriting(arguments.save, arguments.file)
     with ingest_of(arguments) as ingest, _kept(arguments.save) as kept:
         sending = Sending(ingest, kept)
         try:
             for batch in _paced(sending.sound(read(arguments.file)), arguments):
                 sending.deliver(batch)
         except (CommandError, KeyboardInterrupt) as error:
-            complain(f"{sending.summary()}; {AGAIN}")
+            if sending.accepted:
+                complain(f"{sending.summary()}; {AGAIN}")
             raise error from None
     say(sending.summary())
     return 1 if sending.refused else 0
+
+
+def _refuse_overwriting(save: Path | None, file: str) -> None:
+    if save and save.exists() and Path(file).exists() and save.samefile(file):
+        raise CommandError(f"--save {save}: this is the file that is sent: name another", status=2)
 
 
 @contextmanager

@@ -5,20 +5,24 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
+import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from endcap_cli.ingest import FAILURES, Ingest, Refused, ingest_of
+from endcap_cli.ingest import FAILURES, Answer, Ingest, Refused, ingest_of
 from endcap_cli.terminal import CommandError, complain, counted, say
 
 PARQUET = "application/vnd.apache.parquet"
 LARGEST_BYTES = 4 * 1024 * 1024
 LARGEST_ROWS = 10_000
 PROGRESS_SECONDS = 2.0
+_ROW = re.compile(r"\[(\d+)\]$")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,9 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     with ingest_of(arguments) as ingest:
         for table in _chunks(arguments.file, arguments.from_row):
             try:
-                written += _put(ingest, arguments.view, table)
+                written += _put(ingest, arguments.view, table, done)
             except (CommandError, KeyboardInterrupt) as error:
-                complain(f"{counted(done, 'row')} of {total} done; go on with --from-row {done}")
+                if done:
+                    complain(f"{counted(done, 'row')} of {total} done; go on with --from-row {done}")
                 raise error from None
             done += table.num_rows
             if time.monotonic() - told > PROGRESS_SECONDS:
@@ -40,16 +45,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _put(ingest: Ingest, view: str, table: pa.Table) -> int:
-    """How many rows were newer than what was there."""
+def _put(ingest: Ingest, view: str, table: pa.Table, first: int) -> int:
+    """How many rows were newer than what was there; `first` is the number of the table's first row in the file."""
     body = _bytes(table)
     if len(body) > LARGEST_BYTES and table.num_rows > 1:
         middle = table.num_rows // 2
-        return _put(ingest, view, table.slice(0, middle)) + _put(ingest, view, table.slice(middle))
+        head = _put(ingest, view, table.slice(0, middle), first)
+        return head + _put(ingest, view, table.slice(middle), first + middle)
     answer = ingest.insist(f"/v1/views/{view}/rows", PARQUET, body)
     if answer.status >= FAILURES:
-        raise Refused(answer, ingest.place)
+        raise Refused(_in_file(answer, first), ingest.place)
     return int(answer.json["written"])
+
+
+def _in_file(answer: Answer, first: int) -> Answer:
+    """The store numbers the rows of a request; a person looks for them in the file."""
+    found = answer.json
+    for error in found.get("errors", ()) if isinstance(found, dict) else ():
+        error["field"] = _ROW.sub(lambda row: f"[{int(row[1]) + first}]", str(error.get("field", "")))
+    return replace(answer, body=json.dumps(found).encode()) if found else answer
 
 
 def _bytes(table: pa.Table) -> bytes:

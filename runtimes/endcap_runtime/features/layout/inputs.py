@@ -41,7 +41,9 @@ class Predicate(NamedTuple):
 
 
 def _compared(data: Mapping[str, Any], name: str) -> str:
-    value = data.get(name)
+    if name not in data:
+        raise InvalidEvent(f"data.{name}", "missing, and a feature counts by it (where): send it")
+    value = data[name]
     if type(value) is not str:
         raise InvalidEvent(f"data.{name}", f"expected a text, got {kind_of(value)}: send it in quotes")
     return value
