@@ -14,14 +14,16 @@ export PYTHONPATH := dev/cluster:dev/demo
 PYTEST := $(BIN)/python -m pytest
 
 ##@ The main job
-demo: $(INSTALLED) ## A cluster, images, the operator, examples/01-basket on real data, a request and its answer (CLUSTER=kind|embedded|current)
+demo: $(INSTALLED) ## A cluster, images, the operator, two examples on real data, requests and their answers (CLUSTER=kind|embedded|current)
 	$(BIN)/python -m endcap_demo --cluster=$(CLUSTER)
 
-example: $(INSTALLED) ## Train examples/01-basket and write its artefacts
+example: $(INSTALLED) ## Train the examples and write their artefacts
 	$(BIN)/python examples/01-basket/train
+	$(BIN)/python examples/02-live-features/train
 
-quality: $(INSTALLED) ## Hit rate of popularity, blend and ranker on held-out weeks
+quality: $(INSTALLED) ## Hit rate on held-out weeks: popularity, blend, ranker, and the ranker with live features
 	$(BIN)/python examples/01-basket/train --evaluate
+	$(BIN)/python examples/02-live-features/train --evaluate
 
 ##@ The cluster
 cluster: $(INSTALLED) ## Start the cluster (CLUSTER=kind|embedded|current); says first what it installs
@@ -86,8 +88,9 @@ bench-graph: $(INSTALLED) ## The graph engine: CPU a request, and the whole bask
 	$(BIN)/python tests/bench/bench_upstream.py
 	$(BIN)/python tests/bench/bench_expressions.py
 
-bench-features: $(INSTALLED) redis ## The feature store: lookups beside a raw MGET and Feast, ingest, windows
+bench-features: $(INSTALLED) redis ## The feature store: lookups beside a raw MGET and Feast, ingest (ENDCAP_BENCH_REQUESTS=200000: the whole soak)
 	$(BIN)/python tests/bench/bench_features.py
+	$(BIN)/python tests/bench/feature_core.py
 	$(BIN)/python tests/bench/bench_ingest.py
 
 bench-cluster: $(INSTALLED) ## Times on the cluster: Ready, edit to served, drift to repaired
