@@ -35,9 +35,10 @@ cluster-down: $(INSTALLED) ## Stop it and leave nothing behind
 images: $(INSTALLED) ## Build every image and load it into the cluster
 	$(BIN)/python -m endcap_cluster load
 
-redis:
-	@command -v redis-server >/dev/null || { echo "redis-server is missing: installing it with apt-get"; \
-	  apt-get update --quiet --quiet && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --quiet --no-install-recommends redis-server; }
+redis: # What tests of features start; a server that the package would start of its own is not wanted.
+	@for program in redis-server redis-cli openssl; do command -v $$program >/dev/null || missing=1; done; \
+	if test -n "$${missing:-}"; then echo "installing redis-server and openssl with apt-get"; apt-get update --quiet --quiet; \
+	  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --quiet --quiet --no-install-recommends redis-server openssl; fi
 
 ##@ Proof
 check: $(INSTALLED) ## ruff, mypy strict, import-linter: seconds
@@ -54,7 +55,7 @@ test-unit: $(INSTALLED) ## Pure logic, golden plans, contracts with libraries
 test-integration: $(INSTALLED) redis ## Real servers on loopback: models, graphs, S3, Redis
 	$(PYTEST) tests/integration
 
-test-cluster: $(INSTALLED) ## A real API server
+test-cluster: $(INSTALLED) redis ## A real API server
 	$(PYTEST) tests/cluster
 
 test-e2e: $(INSTALLED) ## Real pods, in the cluster that make demo leaves
