@@ -80,10 +80,25 @@ async def test_a_replay_keeps_within_what_may_wait(streams: Streams) -> None:
 
 
 async def test_counts_add_up_and_remember_the_newest(streams: Streams) -> None:
-    await streams.count({"v@1": {}})
-    since = (await streams.counts())["v@1"]["since_ms"]
-    await asyncio.gather(*(streams.count({"v@1": {"applied": 2, "updated_ms": n}}) for n in (5, 9, 7)))
-    assert await streams.counts() == {"v@1": {"since_ms": since, "updated_ms": 9, "applied": 6}}
+    await streams.counts.add({"v@1": {}})
+    since = (await streams.counts.all())["v@1"]["since_ms"]
+    await asyncio.gather(*(streams.counts.add({"v@1": {"applied": 2, "updated_ms": n}}) for n in (5, 9, 7)))
+    assert await streams.counts.all() == {"v@1": {"since_ms": since, "updated_ms": 9, "applied": 6}}
+
+
+async def test_a_layout_that_is_fed_again_begins_anew(streams: Streams) -> None:
+    """A view is changed and changed back: what came in between is missing in its old states, so it is not warm."""
+    await streams.counts.add({"v@1": {"applied": 3}, "vv@1": {}, "rows@1": {"rows": 2}})
+    before = await streams.counts.all()
+    await asyncio.sleep(0.01)
+    await streams.counts.add({"v@2": {"applied": 1}, "rows@2": {}})
+    assert (await streams.counts.all()).keys() == {"v@2", "vv@1", "rows@1", "rows@2"}
+    await asyncio.sleep(0.01)
+    await streams.counts.add({"v@1": {"applied": 1}})
+    after = await streams.counts.all()
+    assert after["v@1"]["since_ms"] >= before["v@1"]["since_ms"] + 20
+    assert after["v@1"]["applied"] == 1
+    assert after["vv@1"] == before["vv@1"]
 
 
 async def test_consumers_that_hold_nothing_are_forgotten_and_others_are_not(streams: Streams) -> None:

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What must happen whole or not at all on the stream of a store. The keys of one call share a slot (streams.py).
+-- The text of store/counts.lua stands before this one: add_counts and now_ms are its.
 -- VERSION in a name is replaced by a digest of this text, so that two versions of Endcap share one Redis.
 
 local GROUP = 'endcap'
@@ -16,33 +17,6 @@ local function accept(keys, argv)
     redis.call('XADD', keys[1], '*', 'e', argv[i])
   end
   return {count, waiting}
-end
-
-local function add_counts(key, field, delta, now)
-  local stored = redis.call('HGET', key, field)
-  local counts = stored and cjson.decode(stored) or {since_ms = now, updated_ms = 0}
-  for name, value in pairs(cjson.decode(delta)) do
-    if name == 'updated_ms' then
-      counts[name] = math.max(counts[name] or 0, value)
-    else
-      counts[name] = (counts[name] or 0) + value
-    end
-  end
-  redis.call('HSET', key, field, cjson.encode(counts))
-end
-
-local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-
--- KEYS views; ARGV pairs of field and JSON of what to add. A field that is not there begins to be fed now.
-local function count(keys, argv)
-  local now = now_ms()
-  for i = 1, #argv, 2 do
-    add_counts(keys[1], argv[i], argv[i + 1], now)
-  end
-  return #argv / 2
 end
 
 -- KEYS events, dead, views; ARGV most dead letters, how many entries, the entries,
@@ -118,7 +92,6 @@ local function prune(keys, argv)
 end
 
 redis.register_function('endcap_accept_VERSION', accept)
-redis.register_function('endcap_count_VERSION', count)
 redis.register_function('endcap_settle_VERSION', settle)
 redis.register_function('endcap_replay_VERSION', replay)
 redis.register_function('endcap_prune_VERSION', prune)

@@ -14,6 +14,7 @@ from endcap_runtime.features.ingest.compiled import Compiled
 from endcap_runtime.features.ingest.streams import Entry, Letter
 from endcap_runtime.features.layout import Event, InvalidEntity, InvalidEvent, Update, View
 from endcap_runtime.features.store import Outcome
+from endcap_runtime.features.store.counts import field_of
 from endcap_runtime.wire.faults import Malformed
 from endcap_runtime.wire.json_columns import loads
 
@@ -108,11 +109,6 @@ def counted(
             if word == "applied":
                 added["updated_ms"] = now_ms
     return counts
-
-
-def field_of(view: View) -> str:
-    """Where the counts of a view are kept; a changed view begins anew."""
-    return f"{view.name}@{view.digest}"
 
 
 def fed(views: Mapping[str, View]) -> dict[str, dict[str, int]]:

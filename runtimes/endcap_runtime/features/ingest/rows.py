@@ -11,10 +11,10 @@ import orjson
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_runtime.asgi import Headers, Response, refuse_media_type
 from endcap_runtime.features.ingest.compiled import nearest
-from endcap_runtime.features.ingest.planning import field_of
 from endcap_runtime.features.ingest.serving import Serving
 from endcap_runtime.features.ingest.tables import UPDATED_AT, Table, json_table, parquet_table
 from endcap_runtime.features.layout import InvalidEntity, InvalidRow, View
+from endcap_runtime.features.store.counts import field_of
 from endcap_runtime.problems import FieldError, Problem
 from endcap_runtime.wire.faults import MOST_ERRORS
 
@@ -36,7 +36,7 @@ async def write_rows(serving: Serving, name: str, headers: Headers, body: bytes,
     for start in range(0, len(rows), _TURN):
         part = await serving.redis.put(rows[start : start + _TURN])
         written += sum(part)
-        await serving.streams.count({field_of(view): {"rows": sum(part), "updated_ms": now_ms}})
+        await serving.streams.counts.add({field_of(view): {"rows": sum(part), "updated_ms": now_ms}})
     return Response(200, orjson.dumps({"written": written, "older": len(rows) - written}))
 
 

@@ -9,9 +9,9 @@ import orjson
 
 from endcap_runtime.asgi import Response
 from endcap_runtime.features.ingest.parameters import query_of
-from endcap_runtime.features.ingest.planning import field_of
 from endcap_runtime.features.ingest.serving import Serving
 from endcap_runtime.features.layout import View
+from endcap_runtime.features.store.counts import field_of
 
 _COUNTS = ("since_ms", "updated_ms", "applied", "duplicate", "late", "future", "invalid", "rows")
 
@@ -20,7 +20,7 @@ async def views(serving: Serving, query_string: bytes) -> Response:
     """All views of the store, those that nothing came for with zeros."""
     query_of(query_string)
     pulse = await serving.streams.pulse()
-    kept = await serving.streams.counts()
+    kept = await serving.streams.counts.all()
     told = {name: _told(view, kept.get(field_of(view), {})) for name, view in serving.compiled.views.items()}
     value = {
         "lag_ms": pulse.lag_ms,

@@ -11,15 +11,13 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-import orjson
-
 from endcap_runtime.features.store import FeatureRedis, StoreUnavailable
-from endcap_runtime.features.store.faults import unavailable
+from endcap_runtime.features.store.calls import Calls
+from endcap_runtime.features.store.counts import TEXT, Added, Counts, arguments_of
 from endcap_runtime.features.store.library import Library, library_of
-from endcap_runtime.features.store.redis import FAILURES
 
 GROUP = b"endcap"
-LIBRARY = library_of((files(__package__) / "ingest.lua").read_text(encoding="utf-8"))
+LIBRARY = library_of(TEXT + (files(__package__) / "ingest.lua").read_text(encoding="utf-8"))
 
 
 class Entry(NamedTuple):
@@ -72,14 +70,15 @@ class Streams:
     """Every call raises StoreUnavailable; `prefix` begins the keys."""
 
     def __init__(self, redis: FeatureRedis, prefix: str, library: Library = LIBRARY) -> None:
-        self._redis, self._library = redis, library
+        self._redis, self._calls = redis, Calls(redis.client, library)
+        self.counts = Counts(redis, prefix)
         self.events = f"{prefix}:events".encode()
         self.served = f"{prefix}:served".encode()
-        self.dead, self.views = (f"{prefix}:{name}{{{prefix}:events}}".encode() for name in ("dead", "views"))
+        self.dead = f"{prefix}:dead{{{prefix}:events}}".encode()
 
     async def accept(self, events: Sequence[bytes], most: int) -> bool:
         """Whether all of them wait now; none does where there would be more than `most`."""
-        taken, _waiting = await self._function("accept", [self.events], most, *events)
+        taken, _waiting = await self._calls.function("accept", [self.events], most, *events)
         return bool(taken)
 
     async def read(self, consumer: str, after: bytes, count: int, block_ms: int | None = None) -> list[Entry]:
@@ -113,7 +112,7 @@ class Streams:
         self,
         entries: Sequence[Entry],
         letters: Sequence[Letter],
-        counts: Mapping[str, Mapping[str, int]],
+        counts: Added,
         most_letters: int,
     ) -> int:
         """Removes the entries and writes letters and counts, in one step; how many nobody else had settled."""
@@ -128,28 +127,17 @@ class Streams:
                 letter.view,
             )
         ]
-        added = [part for field, added in counts.items() for part in (field, orjson.dumps(added))]
-        keys = [self.events, self.dead, self.views]
+        added = arguments_of(counts)
+        keys = [self.events, self.dead, self.counts.key]
         ids = [entry.id for entry in entries]
-        settled = await self._function(
+        settled = await self._calls.function(
             "settle", keys, most_letters, len(ids), *ids, len(letters), *told, *added
         )
         return int(settled)
 
-    async def count(self, counts: Mapping[str, Mapping[str, int]]) -> None:
-        """Adds to the counts of views, by `<view>@<layout>`; one that is new begins to be fed now."""
-        added = [part for field, added in counts.items() for part in (field, orjson.dumps(added))]
-        if added:
-            await self._function("count", [self.views], *added)
-
-    async def counts(self) -> dict[str, dict[str, int]]:
-        stored = await self._command("HGETALL", self.views)
-        pairs = stored.items() if isinstance(stored, dict) else zip(stored[::2], stored[1::2], strict=True)
-        return {field.decode(): orjson.loads(value) for field, value in pairs}
-
     async def replay(self, letters: Sequence[bytes], most: int) -> int | None:
         """How many went back into the stream; None where more than `most` would wait."""
-        replayed = int(await self._function("replay", [self.events, self.dead], most, *letters))
+        replayed = int(await self._calls.function("replay", [self.events, self.dead], most, *letters))
         return None if replayed < 0 else replayed
 
     async def page(
@@ -157,62 +145,40 @@ class Streams:
     ) -> list[tuple[bytes, Fields]]:
         """Entries of a stream after an id and up to another, oldest first."""
         start = b"-" if after is None else b"(" + after
-        rows = await self._command("XRANGE", stream, start, last, "COUNT", count)
+        rows = await self._calls.command("XRANGE", stream, start, last, "COUNT", count)
         return [(row[0], _fields(row[1])) for row in rows]
 
     async def last(self, stream: bytes) -> bytes | None:
-        rows = await self._command("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        rows = await self._calls.command("XREVRANGE", stream, "+", "-", "COUNT", 1)
         return rows[0][0] if rows else None
 
     async def pulse(self) -> Pulse:
         now = await self._redis.now_ms()
         first = await self.page(self.events, None, 1)
-        backlog = await self._command("XLEN", self.events)
-        dead = await self._command("XLEN", self.dead)
+        backlog = await self._calls.command("XLEN", self.events)
+        dead = await self._calls.command("XLEN", self.dead)
         return Pulse(now, milliseconds_of(first[0][0]) if first else None, backlog, dead)
 
     async def prune(self, idle_ms: int) -> None:
         """Forgets consumers that hold nothing and were not heard of for so long."""
-        await self._function("prune", [self.events], idle_ms)
-
-    async def _command(self, *command: Any) -> Any:
-        try:
-            return await self._redis.client.execute_command(*command)
-        except FAILURES as error:
-            raise unavailable(error) from error
+        await self._calls.function("prune", [self.events], idle_ms)
 
     async def _grouped(self, *command: Any) -> Any:
         """A command on the consumer group, which is made where it is missing: in a new or an emptied Redis."""
         try:
-            return await self._command(*command)
+            return await self._calls.command(*command)
         except StoreUnavailable as error:
             if not error.message.startswith("NOGROUP"):
                 raise
         await self._make_group()
-        return await self._command(*command)
+        return await self._calls.command(*command)
 
     async def _make_group(self) -> None:
         try:
-            await self._command("XGROUP", "CREATE", self.events, GROUP, "0", "MKSTREAM")
+            await self._calls.command("XGROUP", "CREATE", self.events, GROUP, "0", "MKSTREAM")
         except StoreUnavailable as error:
             if not error.message.startswith("BUSYGROUP"):
                 raise
-
-    async def _function(self, name: str, keys: Sequence[bytes], *arguments: Any) -> Any:
-        call = ("FCALL", self._library.function(name), len(keys), *keys, *arguments)
-        try:
-            return await self._command(*call)
-        except StoreUnavailable as error:
-            if "Function not found" not in error.message:
-                raise
-        await self._load()
-        return await self._command(*call)
-
-    async def _load(self) -> None:
-        try:
-            await self._redis.client.function_load(self._library.code, replace=True)
-        except FAILURES as error:
-            raise unavailable(error) from error
 
 
 def _entry(row: Any) -> Entry:

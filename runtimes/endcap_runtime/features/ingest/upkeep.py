@@ -54,7 +54,7 @@ class Upkeep:
 
     async def _clean(self, serving: Serving, pulse: Pulse) -> None:
         views = serving.compiled.views
-        await serving.streams.count(fed(views))
+        await serving.streams.counts.add(fed(views))
         for view in views.values():
             if view.kind != "row":
                 await serving.redis.forget_seen([view], pulse.horizon_ms - view.lateness_ms)

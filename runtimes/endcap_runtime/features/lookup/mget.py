@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import hiredis
-from redis.exceptions import RedisError
 
-from endcap_runtime.features.store import FeatureRedis, StoreUnavailable
+from endcap_runtime.features.store import FAILURES, FeatureRedis, StoreUnavailable
 from endcap_runtime.features.store.faults import unavailable
 
 _BUFFER_BYTES = 512 * 1024
@@ -131,7 +130,7 @@ class Mget:
         dialled = pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
         try:
             await dialled.connect()
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             raise unavailable(error) from error
         self._dialled = dialled  # it would close the transport when it is collected
         transport, connection = dialled._writer.transport, MgetConnection(self._packing)  # noqa: SLF001 (tests/contract)

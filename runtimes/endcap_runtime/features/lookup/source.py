@@ -16,7 +16,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from redis.exceptions import RedisError
 
 from endcap_api.features_config import StoreConfig
 from endcap_runtime.features.layout import View
@@ -28,7 +27,8 @@ from endcap_runtime.features.lookup.mget import ANSWER_SECONDS, Mget
 from endcap_runtime.features.lookup.near import Asked, Got, NearCache
 from endcap_runtime.features.lookup.reads import Reads, States
 from endcap_runtime.features.lookup.tracking import Tracking
-from endcap_runtime.features.store import FeatureRedis, StoreUnavailable
+from endcap_runtime.features.store import FAILURES, FeatureRedis, StoreUnavailable
+from endcap_runtime.features.store.counts import Counts
 
 log = logging.getLogger("endcap.features")
 
@@ -55,6 +55,7 @@ class Source:
         metrics: LookupMetrics,
     ) -> None:
         self.name, self.config, self.redis = name, config, redis
+        self.counts = Counts(redis, config.prefix)
         self._metrics = metrics
         self._mget = None if config.cluster else Mget(redis)
         self._reads = Reads(self._fetch)
@@ -99,6 +100,11 @@ class Source:
     def late(self) -> bool:
         return self._lag_ms > self.config.max_lag_ms
 
+    @property
+    def now_ms(self) -> int:
+        """Redis' clock."""
+        return self._clock.now_ms()
+
     async def read(self, asked: Sequence[tuple[View, Sequence[bytes]]], deadline: float) -> list[Read]:
         """States of each view's keys; by the deadline (time.monotonic()), whatever the store does."""
         ask = not self._away and not self._reads.stuck
@@ -107,7 +113,7 @@ class Source:
         else:
             lines = [Asked(view.name, keys, self._tracked(view)) for view, keys in asked]
             got = await self._near.get(lines, deadline, ask=ask)
-        now, late = self._clock.now_ms(), self.late
+        now, late = self.now_ms, self.late
         return [Read(each.states, each.unread, round(each.age * 1000), now, late) for each in got]
 
     def _tracked(self, view: View) -> bool:
@@ -173,7 +179,7 @@ class Source:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await self._probe()
                 self._returned()
-            except (StoreUnavailable, RedisError, OSError, TimeoutError) as error:
+            except (StoreUnavailable, *FAILURES) as error:
                 self._left(str(error) or type(error).__name__)
             self.asked.set()
             await asyncio.sleep(PROBE_SECONDS if self._away else POLL_SECONDS)

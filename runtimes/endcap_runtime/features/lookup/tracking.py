@@ -14,9 +14,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from redis.exceptions import RedisError
-
-from endcap_runtime.features.store import FeatureRedis, StoreUnavailable
+from endcap_runtime.features.store import FAILURES, FeatureRedis, StoreUnavailable
 
 log = logging.getLogger("endcap.features")
 
@@ -64,7 +62,7 @@ class Tracking:
             connection = pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
             await connection.connect()
             await self._listen(connection)
-        except (StoreUnavailable, RedisError, OSError, TimeoutError) as error:
+        except (StoreUnavailable, *FAILURES) as error:
             log.info("Redis does not tell of writes", extra={"reason": str(error) or type(error).__name__})
         finally:
             self.epoch = 0

@@ -85,8 +85,11 @@ class SocketApp:
     async def _bundles(self, _request: Request) -> Response:
         configuration = self._configuration
         revision = configuration.revisions[0].revision if configuration.revisions else None
-        rejected = configuration.rejected and configuration.rejected._asdict()
-        value = {"revision": revision, "rejected": rejected, "bundles": configuration.digests}
+        value = {
+            "revision": revision,
+            "rejected": configuration.refusal,
+            "bundles": configuration.digests,
+        }
         return Response(200, orjson.dumps(value))
 
     async def _record(self, request: Request) -> Response:
@@ -102,10 +105,12 @@ class SocketApp:
 class PortApp:
     """Probes and metrics; nothing that holds a value of anybody."""
 
-    def __init__(self, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, lifecycle: Lifecycle, configuration: Configuration, registry: CollectorRegistry
+    ) -> None:
         self._pages: Mapping[bytes, Callable[[], Response]] = {
             b"/livez": lambda: Response(200, b'{"live":true}'),
-            b"/readyz": lambda: _readiness(lifecycle),
+            b"/readyz": lambda: _readiness(lifecycle, configuration),
             b"/metrics": lambda: exposition(registry),
         }
 
@@ -117,8 +122,10 @@ class PortApp:
         return page()
 
 
-def _readiness(lifecycle: Lifecycle) -> Response:
-    return Response(200 if lifecycle.ready else 503, orjson.dumps({"ready": lifecycle.ready}))
+def _readiness(lifecycle: Lifecycle, configuration: Configuration) -> Response:
+    if lifecycle.ready:
+        return Response(200, b'{"ready":true}')
+    return Response(503, orjson.dumps({"ready": False, "rejected": configuration.refusal}))
 
 
 def _refuse_method(request: Request, allowed: bytes) -> None:

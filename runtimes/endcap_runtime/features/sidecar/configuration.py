@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -22,6 +24,8 @@ log = logging.getLogger("endcap.features")
 
 WANTED = "features.json"
 _POLL_SECONDS = 0.2
+_AGAIN_SECONDS = 5.0
+_MOST_TOLD = 500
 
 Taken = Callable[[list[Compiled]], Awaitable[None]]
 
@@ -40,6 +44,7 @@ class Configuration:
     def __init__(self, directory: Path, taken: Taken) -> None:
         self._file, self._taken = directory / WANTED, taken
         self._seen: object = None
+        self._again = math.inf  # when what failed for a reason of ours is tried once more
         self._lock = asyncio.Lock()
         self.revisions: list[Compiled] = []
         self.serving = asyncio.Event()
@@ -55,8 +60,8 @@ class Configuration:
         """Reads the directory now, where it changed since it was last read."""
         async with self._lock:
             signature = self._signature()
-            if signature is not None and signature != self._seen:
-                self._seen = signature
+            if signature is not None and (signature != self._seen or time.monotonic() >= self._again):
+                self._seen, self._again = signature, math.inf
                 await self._take()
 
     def _signature(self) -> object:
@@ -77,9 +82,11 @@ class Configuration:
             self.rejected = refused.rejected
             told = {"reason": self.rejected.reason, "detail": self.rejected.message}
             log.error("Revision refused", extra=told)  # noqa: TRY400 (the reason says all)
-        except Exception:
-            # A fault of ours must not end the watch: the next revision may be the remedy.
+        except Exception as error:
+            # A fault of ours must not end the watch: the next revision may be the remedy, or a moment's patience.
             log.exception("The configuration could not be taken")
+            self.rejected = _failed(error)
+            self._again = time.monotonic() + _AGAIN_SECONDS
 
     async def _accept(self, compiled: Compiled) -> None:
         kept = [c for c in self.revisions if c.revision != compiled.revision]
@@ -104,6 +111,11 @@ class Configuration:
                 return bundle
         return None
 
+    @property
+    def refusal(self) -> dict[str, Any] | None:
+        """Why the newest revision is not served, as pages tell it."""
+        return self.rejected and self.rejected._asdict()
+
     def hint(self, name: str) -> str:
         """The bundle that may have been meant, as a sentence."""
         nearest = self.revisions[0].nearest(name) if self.revisions else None
@@ -114,6 +126,11 @@ class Configuration:
         """Of the newest revision, by name."""
         newest = self.revisions[0].bundles if self.revisions else {}
         return {name: bundle.digest for name, bundle in newest.items()}
+
+
+def _failed(error: Exception) -> Rejected:
+    told = f"{type(error).__name__}: {error}"[:_MOST_TOLD]
+    return Rejected(None, "Failed", f"it could not be taken, and is tried again: {told}")
 
 
 class _Refused(Exception):

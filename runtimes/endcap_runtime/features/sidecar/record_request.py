@@ -15,6 +15,7 @@ from endcap_runtime.features.lookup.entities import entities_of, values_of
 from endcap_runtime.features.sidecar.configuration import Configuration
 from endcap_runtime.features.sidecar.lookup_request import members, unfit
 from endcap_runtime.features.sidecar.records import Record, Row
+from endcap_runtime.features.store.counts import field_of
 from endcap_runtime.problems import FieldError, Problem
 
 _REQUIRED = {"request_id", "time_ms"}
@@ -104,7 +105,7 @@ def _packed(path: str, write: Mapping[str, Any], at_ms: int, compiled: Compiled)
         values = _by_row(path, _mapping(path, "features", write), len(entities))
         for entity, row in zip(entities, values, strict=True):
             state = view.row(row, at_ms, _version(path, write))
-            yield Row(view.key(values_of(entity)), state, at_ms, view.ttl_ms)
+            yield Row(field_of(view), view.key(values_of(entity)), state, at_ms, view.ttl_ms)
     except InvalidKeys as error:
         raise unfit(FieldError(f"{path}.keys.{error.field}", error.message)) from error
     except InvalidEntity as error:

@@ -15,10 +15,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter
-from redis.exceptions import RedisError
 
 from endcap_runtime.features.lookup.source import Source
-from endcap_runtime.features.store import StoreUnavailable
+from endcap_runtime.features.store import FAILURES, StoreUnavailable
 from endcap_runtime.features.store.faults import unavailable
 
 log = logging.getLogger("endcap.features")
@@ -29,8 +28,9 @@ _PAUSE_SECONDS = 0.5
 
 
 class Row(NamedTuple):
-    """A packed row for `redis.put`."""
+    """A packed row of a view; `view` is its field among the counts."""
 
+    view: str
     key: bytes
     state: bytes
     at_ms: int
@@ -92,7 +92,7 @@ class Records:
                 await _log_served(
                     source, [(r.request_id, r.served[store]) for r in batch if store in r.served]
                 )
-            except (StoreUnavailable, RedisError, OSError, TimeoutError) as error:
+            except (StoreUnavailable, *FAILURES) as error:
                 log.warning("Records wait for the store", extra={"store": source.name, "reason": str(error)})
                 if not _passing(error):
                     break
@@ -109,8 +109,15 @@ def _passing(error: Exception) -> bool:
 
 
 async def _put(source: Source, rows: Sequence[Row]) -> None:
-    if rows:
-        await source.redis.put(rows)
+    """And counts them, so that a view which only graphs write is known to be fed."""
+    if not rows:
+        return
+    written = await source.redis.put([(row.key, row.state, row.at_ms, row.ttl_ms) for row in rows])
+    now_ms = source.now_ms
+    added = {row.view: {"rows": 0, "updated_ms": now_ms} for row in rows}
+    for row, newer in zip(rows, written, strict=True):
+        added[row.view]["rows"] += newer
+    await source.counts.add(added)
 
 
 async def _log_served(source: Source, served: Sequence[tuple[str, bytes]]) -> None:

@@ -72,7 +72,7 @@ async def serve(settings: Settings) -> None:
     configuration = Configuration(settings.directory, stores.take)
     app = SocketApp(lookups, configuration, records)
     async with (
-        _listening_port(PortApp(lifecycle, counted), settings),
+        _listening_port(PortApp(lifecycle, configuration, counted), settings),
         _listening_socket(app, settings.socket) as connected,
         _running(configuration.follow(), records.work(), _announce(configuration, lifecycle)),
     ):

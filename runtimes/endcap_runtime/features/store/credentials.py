@@ -20,6 +20,10 @@ class SecretFolder(CredentialProvider):
         username = self._read("username")
         return (username, password) if username else (password,)
 
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """The same: two small files in memory are read at once."""
+        return self.get_credentials()
+
     def _read(self, name: str) -> str:
         path = self._folder / name
         return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
