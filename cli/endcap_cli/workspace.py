@@ -105,8 +105,9 @@ class Workspace:
             self.report(manifest, error.problems)
 
     def _register(self, found: Read) -> None:
-        if any((one.kind, one.name) == (found.kind, found.name) for one in self.reads):
-            where = f"is there twice in namespace {found.name.namespace}"
+        first = next((one for one in self.reads if (one.kind, one.name) == (found.kind, found.name)), None)
+        if first:
+            where = f"is there twice in namespace {found.name.namespace}, first in {first.manifest.file}"
             message = f"{found.manifest.resource} {where}: rename or remove one"
             self.findings.append(found.manifest.finding("metadata.name", message))
             self.refused += 1

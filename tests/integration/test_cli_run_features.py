@@ -63,6 +63,13 @@ def test_a_port_for_events_in_use_is_said_before_anything_starts(start: Callable
     assert "ready" not in run.said.read_text()
 
 
+def test_one_port_for_events_and_answers_is_wrong_usage(start: Callable[..., FeatureRun]) -> None:
+    run = start("--port", "18080", "--events-port", "18080")
+    assert run.process.wait(PATIENCE) == 2
+    assert "port 18080 is wanted twice: keep --port and --events-port apart" in run.said.read_text()
+    assert "ready" not in run.said.read_text()
+
+
 def test_a_store_that_nothing_holds_is_told_before_anything_starts(
     start: Callable[..., FeatureRun], folder: FeatureFolder
 ) -> None:
@@ -160,7 +167,7 @@ def test_a_redis_that_dies_degrades_and_is_started_again(
     names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in run.children()}
     victim = next(pid for pid, name in names.items() if name.startswith("redis-server"))
     os.kill(victim, signal.SIGKILL)
-    run.until_said(r"redis of store default: killed by signal 9.*; starting it again")
+    run.until_said(r"redis of store default: killed by signal 9.*; starting it again; what it held is gone")
     run.command("events", "send", str(written(tmp_path / "events.jsonl", *purchases(2))))
     until(lambda: features(run, "product", product_id="2")["sold_1h"], lambda value: value == 2)
     run.until_served(lambda answer: answer["degraded"] == [])

@@ -139,6 +139,11 @@ def test_a_replay_happens_as_it_is_sent_and_so_many_times_as_fast() -> None:
     )
 
 
+def test_a_replay_leaves_events_without_a_time_to_the_store() -> None:
+    lines = [line(1, time="2026-11-24T12:00:00Z"), line(2, time="noon"), line(3)]
+    assert [[one.number for one in batch] for batch in as_it_happened(lines, speed=80)] == [[2, 3], [1]]
+
+
 def test_a_refusal_is_told_of_each_event_with_all_of_its_fields() -> None:
     errors = [
         {"field": "events[0].id", "message": "is missing"},

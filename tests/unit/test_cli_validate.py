@@ -210,7 +210,7 @@ def test_values_that_are_no_words_are_refused_or_absent(
 
 def test_the_same_resource_twice_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", written(tmp_path / "a.yaml", ranker(), ranker())]) == 1
-    assert "is there twice in namespace default: rename or remove one" in capsys.readouterr().out
+    assert "is there twice in namespace default, first in " in capsys.readouterr().out
 
 
 def test_files_of_one_machine_are_a_problem_of_a_cluster(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from endcap_cli.events.file import Line, at, by_time
+from endcap_cli.events.file import Line, at, by_time, time_of
 
 LARGEST_BATCH = 500
 LARGEST_BYTES = 512 * 1024
@@ -41,7 +41,11 @@ def at_rate(lines: Iterable[Line], rate: float) -> Iterator[list[Line]]:
 
 
 def as_it_happened(lines: Sequence[Line], speed: float) -> Iterator[list[Line]]:
-    """In the order of time and at its pace, `speed` times as fast; each event happens when it is sent."""
+    """In the order of time and at its pace, `speed` times as fast; each event happens when it is sent.
+
+    First come those whose time cannot be read, as they are: the store refuses them, and says why.
+    """
+    yield from batches(line for line in lines if not (line.event and time_of(line.event)))
     timed = by_time(lines)
     if not timed:
         return

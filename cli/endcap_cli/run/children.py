@@ -40,7 +40,8 @@ class Children:
         """Start again what ended by itself, at growing intervals."""
         for child in self.known:
             if child.ended() is not None and child.due():
-                complain(f"{child.label}: {child.why()}; starting it again")
+                loss = f"; {child.loss}" if child.loss else ""
+                complain(f"{child.label}: {child.why()}; starting it again{loss}")
                 child.start_again()
 
     def take_down(self) -> None:

@@ -42,6 +42,7 @@ class Child:
         self.beside = beside
         self.port = port
         self.files = files
+        self.loss = ""  # what goes when the process ends, with the remedy, for a person
         self._process: subprocess.Popen[bytes] | None = None
         self._started: tuple[Sequence[str], Mapping[str, str]] = ((), {})
         self._pause_after = 1.0

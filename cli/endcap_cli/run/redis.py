@@ -15,6 +15,7 @@ from endcap_cli.terminal import CommandError, complain
 
 PROGRAM = "redis-server"
 PING_SECONDS = 1.0
+LOSS = "what it held is gone: load and send it again"
 REMEDY = (
     f"{PROGRAM} is not installed, and a FeatureStore without redis.url needs one: install it (apt install "
     "redis-server, brew install redis), or set spec.redis.url to a Redis that runs"
@@ -28,6 +29,7 @@ def start(child: Child, folder: Path, stopping: threading.Event) -> str:
         raise CommandError(REMEDY)
     begun = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
+    child.loss = LOSS
     child.start((*TETHERED, program, *_options(child.port, folder)), {})
     child.until(stopping, lambda: _answers(child.port))
     complain(f"  {child.label:<38} ready   {time.monotonic() - begun:.1f} s")

@@ -22,6 +22,7 @@ from endcap_runtime.graph.steps.expression import Reading
 from endcap_runtime.graph.steps.inputs import Inputs
 
 AWAY = "the feature store cannot be asked"
+LATE = "values that are behind by more than maxLag"
 _SECOND_MS = 1000
 
 
@@ -139,6 +140,8 @@ class Asking:
     def _doubted(self, found: Found) -> StepFailed | None:
         """Why what was found is not what there is; values that are old are values all the same."""
         if found.holds(Status.STALE):
+            if found.late:
+                return StepFailed(self.lookup.name, "stale", LATE)
             if all(self._unread(found, column) for column in self.lookup.contract.columns):
                 return StepFailed(self.lookup.name, "unavailable", AWAY)
             return StepFailed(self.lookup.name, "stale", _staleness(found.freshness_ms))
@@ -155,7 +158,7 @@ class Asking:
 
 def _staleness(age_ms: int) -> str:
     if age_ms < _SECOND_MS:
-        return "values that lack events which still wait"
+        return "values that may lack the newest events"
     return f"values up to {round(age_ms / _SECOND_MS)} s old"
 
 
