@@ -294,20 +294,21 @@ def test_what_waits_for_a_view_that_changed_is_judged_by_the_new_one(
 
 
 def test_ids_of_minutes_that_nothing_can_fall_into_are_forgotten(server: RedisServer, tmp_path: Path) -> None:
-    """A view of a lateness of one minute; what was seen three minutes ago goes with the next cleaning."""
+    """A view of a lateness of one minute: ids go once no worker that stood still can come back to them either."""
     views = {"activity": activity(source=_lateness("1m"))}
     with server.client() as client, ingest(features(server.url, views), tmp_path / "pod") as pod:
         pod.send(event("fresh", customer_id="1"))
         pod.settled()
         (fresh,) = client.scan_iter(f"{PREFIX}:seen:*")
         head, minute = fresh.rsplit(b"}", 1)
-        past = head + b"}" + str(int(minute) - 3).encode()
+        past, recent = (head + b"}%d" % (int(minute) - age) for age in (15, 5))
         client.sadd(past, 1)
+        client.sadd(recent, 1)
         for field in client.hkeys(f"{PREFIX}:forgotten"):
-            client.hset(f"{PREFIX}:forgotten", field, int(minute) - 10)
+            client.hset(f"{PREFIX}:forgotten", field, int(minute) - 20)
         pod.configure(features(server.url, views, maxLagMs=20_000))  # a new revision is cleaned at once
         eventually(lambda: not client.exists(past))
-        assert client.exists(fresh)
+        assert client.exists(fresh, recent) == 2
 
 
 def test_the_serving_log_is_read_by_request(pod: Ingest, server: RedisServer) -> None:

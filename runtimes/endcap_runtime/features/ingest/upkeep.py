@@ -21,6 +21,7 @@ log = logging.getLogger("endcap.ingest")
 PULSE_SECONDS = 1.0
 CLEAN_SECONDS = 30.0
 CONSUMER_IDLE_MS = 3_600_000
+STANDSTILL_MS = 600_000  # a worker that stood still so long goes on with a batch that another has settled
 
 
 class Upkeep:
@@ -55,7 +56,8 @@ class Upkeep:
     async def _clean(self, serving: Serving, pulse: Pulse) -> None:
         views = serving.compiled.views
         await serving.streams.counts.add(fed(views))
+        horizon = pulse.horizon_ms - STANDSTILL_MS
         for view in views.values():
             if view.kind != "row":
-                await serving.redis.forget_seen([view], pulse.horizon_ms - view.lateness_ms)
+                await serving.redis.forget_seen([view], horizon - view.lateness_ms)
         await serving.streams.prune(CONSUMER_IDLE_MS)
