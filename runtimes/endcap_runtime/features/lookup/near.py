@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,18 +73,34 @@ class NearCache:
     async def get(self, asked: Sequence[Asked], deadline: float, *, ask: bool) -> list[Got]:
         """`deadline` in seconds of time.monotonic(); unless `ask`, nothing is read that memory does not hold."""
         now = time.monotonic()
-        lines = [self._line(each, now) for each in asked]
-        if ask and (reads := self._depart(lines, now)):
+        found = [self._found(each, now) for each in asked]
+        lines = [each for each in found if isinstance(each, _Line)]
+        if ask and lines and (reads := self._depart(lines, now)):
             await asyncio.wait(reads, timeout=max(0.0, deadline - now))
-        return [self._got(line, now) for line in lines]
+        return [self._got(each, now) if isinstance(each, _Line) else each for each in found]
 
     def invalidate(self, key: bytes) -> None:
         """A write: what memory holds is no longer true, nor is what is on its way."""
         self._memory.invalidate(key)
         self._flying.pop(key, None)
 
-    def _line(self, asked: Asked, now: float) -> _Line:
+    def _found(self, asked: Asked, now: float) -> Got | _Line:
+        """What memory holds, where all of it is fresh: the rule, so it is found without a look at each entry."""
         entries = self._memory.find(asked.keys)
+        try:
+            states, times, epochs = zip(*cast(list[Entry], entries), strict=True)
+        except TypeError:  # None among them
+            return self._line(asked, entries, now)
+        epoch = self._epoch()
+        if asked.tracked and epoch and epochs.count(epoch) == len(epochs):
+            self._count(asked.view, len(entries), 0)
+            return Got(states, None, 0.0)
+        if not asked.tracked and (oldest := min(times)) >= now - FRESH_SECONDS:
+            self._count(asked.view, len(entries), 0)
+            return Got(states, None, now - oldest)
+        return self._line(asked, entries, now)
+
+    def _line(self, asked: Asked, entries: list[Entry | None], now: float) -> _Line:
         if asked.tracked:
             epoch = self._epoch()
             missing = [i for i, e in enumerate(entries) if e is None or not epoch or e.epoch != epoch]
@@ -122,8 +138,6 @@ class NearCache:
 
     def _got(self, line: _Line, now: float) -> Got:
         states = [entry and entry.state for entry in line.entries]
-        if not line.missing:
-            return Got(states, None, 0.0 if line.asked.tracked else _age(line.entries, now))
         unread = []
         for number, i in enumerate(line.missing):
             ticket = line.tickets[number] if line.tickets else None

@@ -17,8 +17,7 @@ FORMAT = 1
 LOG, RING, ROW = 1, 2, 3
 HEADER = struct.Struct("<BBHIqq")
 HEADER_FIELDS: list[Any] = [
-    ("format", "u1"),
-    ("kind", "u1"),
+    ("sort", "<u2"),  # format, then kind: read as one number
     ("unused", "<u2"),
     ("unused_too", "<u4"),
     ("written", "<i8"),
@@ -45,7 +44,7 @@ class Headers(NamedTuple):
 
 def headers(table: NDArray[Any], kind: int, states: Sequence[bytes | None]) -> Headers:
     """Of a table [N] with the header's fields, in which what is not there, or not whole, is zeros."""
-    known = (table["kind"] == kind) & (table["format"] == FORMAT)
+    known = table["sort"] == FORMAT | kind << 8
     written, extra = table["written"], table["extra"]
     if known.all():
         return Headers(known, ~known, written, extra)

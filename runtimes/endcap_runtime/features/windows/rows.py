@@ -56,22 +56,25 @@ class Row:
         if self.version:
             other = head.known & (head.extra != self.version)
             status[other], blank = Status.EXPIRED, blank | other
-        unset = (table["set"] & self._bits) == 0
-        statuses = np.where(unset, Status.DEFAULTED, Status.PRESENT)
-        statuses = np.where(blank, status, statuses).astype(np.uint8)
+        unset: NDArray[np.bool_] = (table["set"] & self._bits) == 0
+        statuses = np.where(blank, status, unset.view(np.uint8))  # DEFAULTED is 1
+        unset |= blank
+        empty = np.logical_or.reduce(unset, axis=1).tolist()
         values = tuple(
-            self._column(position, column, table, unset[position] | blank)
+            self._column(position, column, table, unset[position], empty=empty[position])
             for position, column in enumerate(self.columns)
         )
         return Evaluated(values, statuses, (None,) * len(self.columns), head.written)
 
     @staticmethod
-    def _column(position: int, column: RowColumn, table: Array, blank: NDArray[np.bool_]) -> Array:
+    def _column(
+        position: int, column: RowColumn, table: Array, blank: NDArray[np.bool_], *, empty: bool
+    ) -> Array:
         stored = table[f"c{position}"]
         if column.cell.type in ("string", "array"):
             lengths = table[f"length{position}"] if column.items else None
             return _objects(column, stored, lengths, blank)
-        if blank.any():
+        if empty:
             return np.where(blank, column.cell.default, stored)
         return np.ascontiguousarray(stored)
 
