@@ -20,6 +20,7 @@ from endcap_runtime.features.lookup.found import Found, Read, Window
 from endcap_runtime.features.windows.header import HEADER
 
 _MOST_KNOWN = 65_536
+_TRUNCATED = np.uint8(Status.TRUNCATED)  # numpy is slow to make a number of an enumeration
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,11 @@ class Bundle:
     def keys(self, given: Mapping[str, Sequence[Any]]) -> list[Sequence[bytes]]:
         """The keys in Redis of N entities, a list for each part. Raises InvalidKeys."""
         entities = entities_of(self.contract.entity, self.contract.keys, given)
-        found = list(map(self._known.get, entities))
-        if None in found:
+        try:
+            found = list(map(self._known.__getitem__, entities))
+        except KeyError:
             self._learn(entities)
-            found = list(map(self._known.get, entities))
+            found = list(map(self._known.__getitem__, entities))
         return list(zip(*found, strict=True))
 
     def _learn(self, entities: Sequence[Any]) -> None:
@@ -93,7 +95,7 @@ class Bundle:
                 values[place] = evaluated.values[column]
                 windows[place] = evaluated.windows[column]
                 statuses[place] = _flagged(evaluated.statuses[column], read, late=read.late and part.stream)
-            if part.view.kind == "events" and (evaluated.statuses == Status.TRUNCATED).any():
+            if part.view.kind == "events" and (evaluated.statuses == _TRUNCATED).any():
                 kept |= _kept_from(part, evaluated, read.states)
         age = max(read.age_ms for read in reads)
         return Found(self.name, self.digest, self.columns, values, statuses, windows, age, kept)
