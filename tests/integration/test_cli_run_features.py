@@ -13,7 +13,7 @@ import pytest
 from builders import changed, resource
 from local_feature_runs import FeatureFolder, FeatureRun, features, purchases, until, written
 from local_runs import PATIENCE, packed, products, stored
-from redis_servers import redis_server
+from redis_servers import free_port, redis_server
 
 READY = "edits of the YAML files are followed"
 # Scores a product by what the pod's own lookup says of it.
@@ -98,6 +98,17 @@ def test_a_redis_of_ones_own_is_used_as_it_is_and_kept(
         again = start()
         again.until_said(READY)
         assert features(again, "product", product_id="2")["sold_1h"] == 3
+
+
+def test_a_redis_of_ones_own_that_does_not_answer_is_told(
+    start: Callable[..., FeatureRun], folder: FeatureFolder
+) -> None:
+    nowhere = f"redis://127.0.0.1:{free_port()}"
+    folder.stores = [resource("FeatureStore", "default", {"redis": {"url": nowhere}})]
+    folder.write()
+    run = start()
+    run.until_said(r"store default: redis://127.0.0.1:\d+ cannot be asked: check the address")
+    run.until_said(READY)
 
 
 def test_a_store_alone_is_served_too(

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import httpx
+
 from endcap_api.features_config import FeaturesConfig, StoreConfig
 from endcap_api.v1alpha1.featurestore import FeatureStoreSpec
 from endcap_cli.run import redis
@@ -95,6 +97,7 @@ class Stores:
         write(config, directory)
         if store.ingest is None:
             store.ingest = self._ingest(name)
+            _doubt(name, store)
         elif refused := self._swapped(store.ingest, config):
             raise StartFailed(f"store {name.name}: {refused}")
         store.told = config
@@ -136,3 +139,22 @@ class Stores:
         for name in set(self.known) - set(specs):
             complain(f"store {name.name}: no longer in the files, ended")
             self.children.drop(reversed(self.known.pop(name).children))
+
+
+def _doubt(name: Name, store: Store) -> None:
+    """Say so when a Redis that is not ours cannot be asked: nothing else would, since lookups have defaults then."""
+    if store.redis or store.ingest is None or _answers(store.ingest):
+        return
+    remedy = "check the address, and the password in ENDCAP_SECRETS_DIR where it has one"
+    log = store.ingest.files.log
+    complain(
+        f"store {name.name}: {store.config.url} cannot be asked: {remedy}; the log of its ingest is {log}"
+    )
+
+
+def _answers(ingest: Child) -> bool:
+    with ingest.client() as client:
+        try:
+            return client.get("/v1/views").is_success
+        except httpx.HTTPError:
+            return False
