@@ -94,6 +94,45 @@ async def test_death_between_any_two_commands(
     assert deaths >= 100
 
 
+@pytest.fixture
+def unclaimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody holds, nobody claims: who held it has to remember it."""
+    monkeypatch.setattr(worker_module, "IDLE_MS", 3_600_000)
+
+
+@pytest.mark.usefixtures("unclaimed")
+async def test_a_pod_that_starts_again_does_first_what_it_held(server: RedisServer, tmp_path: Path) -> None:
+    with server.client() as client:
+        enqueue(client, sent := history("a", 600, 1))
+        client.xgroup_create(f"{PREFIX}:events", "endcap", id="0")
+        client.xreadgroup("endcap", "same", {f"{PREFIX}:events": ">"}, count=500)
+        await work(server.port, "same", lambda: not client.xlen(f"{PREFIX}:events"), tmp_path)
+        assert stored(client) == totals(sent)
+
+
+@pytest.mark.usefixtures("unclaimed")
+async def test_a_worker_whose_redis_went_away_goes_on_with_its_batch(
+    server: RedisServer, proxy: CuttingProxy, tmp_path: Path
+) -> None:
+    sent: list[dict[str, Any]] = []
+    cuts = 0
+    with server.client() as client:
+
+        def done() -> bool:
+            nonlocal cuts
+            if proxy.cut.is_set():
+                cuts += 1
+                proxy.mend()
+            elif not client.xlen(f"{PREFIX}:events") and cuts < 10:
+                enqueue(client, fresh := history(str(len(sent)), 300, cuts))
+                sent.extend(fresh)
+                proxy.cut_after(150, swallow=cuts % 2 == 0)
+            return cuts >= 10 and not client.xlen(f"{PREFIX}:events")
+
+        await work(proxy.port, "same", done, tmp_path)
+        assert stored(client) == totals(sent)
+
+
 def test_a_pod_killed_at_random(server: RedisServer, proxy: CuttingProxy, tmp_path: Path) -> None:
     """The process itself, kill -9, in the midst of its work; the next one finds what it left."""
     chance = random.Random(7)  # noqa: S311 the same moments each time

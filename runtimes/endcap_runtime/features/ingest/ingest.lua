@@ -5,6 +5,15 @@
 
 local GROUP = 'endcap'
 
+-- Fields of an entry, or what XINFO tells, by name.
+local function named(row)
+  local found = {}
+  for i = 1, #row, 2 do
+    found[row[i]] = row[i + 1]
+  end
+  return found
+end
+
 -- KEYS events; ARGV most that may wait, then field `e` an event.
 -- Takes all of them or none; answers {taken, waiting}.
 local function accept(keys, argv)
@@ -59,16 +68,56 @@ local function replay(keys, argv)
   for i = 2, #argv do
     local letter = redis.call('XRANGE', keys[2], argv[i], argv[i])[1]
     if letter then
-      local fields = {}
-      for j = 1, #letter[2], 2 do
-        fields[letter[2][j]] = letter[2][j + 1]
-      end
+      local fields = named(letter[2])
       redis.call('XADD', keys[1], '*', 'e', fields.e, 'view', fields.view)
       redis.call('XDEL', keys[2], argv[i])
       replayed = replayed + 1
     end
   end
   return replayed
+end
+
+local function delivered(events)
+  for _, row in ipairs(redis.call('XINFO', 'GROUPS', events)) do
+    local group = named(row)
+    if group.name == GROUP then
+      return group['last-delivered-id']
+    end
+  end
+end
+
+local function is_after(one, other)
+  local ms, number = string.match(one, '^(%d+)-(%d+)$')
+  local other_ms, other_number = string.match(other, '^(%d+)-(%d+)$')
+  if ms == other_ms then
+    return tonumber(number) > tonumber(other_number)
+  end
+  return tonumber(ms) > tonumber(other_ms)
+end
+
+-- KEYS events; ARGV consumer, how many of the oldest to look at. Takes up what was delivered and is held by nobody:
+-- a group that was lost, or set to another place, would never give it out again. A group that stands beyond the
+-- end of the stream is set to its end, or all that comes would be such. Answers the entries that are now held.
+local function take_up(keys, argv)
+  local last = redis.call('EXISTS', keys[1]) == 1 and delivered(keys[1])
+  if not last then
+    return {}
+  end
+  local stray = {}
+  for _, entry in ipairs(redis.call('XRANGE', keys[1], '-', last, 'COUNT', argv[2])) do
+    if #redis.call('XPENDING', keys[1], GROUP, entry[1], entry[1], 1) == 0 then
+      stray[#stray + 1] = entry[1]
+    end
+  end
+  local finish = named(redis.call('XINFO', 'STREAM', keys[1]))['last-generated-id']
+  if is_after(last, finish) then
+    redis.call('XGROUP', 'SETID', keys[1], GROUP, finish)
+  end
+  if #stray == 0 then
+    return {}
+  end
+  stray[#stray + 1] = 'FORCE'
+  return redis.call('XCLAIM', keys[1], GROUP, argv[1], 0, unpack(stray))
 end
 
 -- KEYS events; ARGV ms. Forgets consumers that were not heard of for so long and hold nothing.
@@ -79,10 +128,7 @@ local function prune(keys, argv)
     return 0
   end
   for _, row in ipairs(rows) do
-    local consumer = {}
-    for j = 1, #row, 2 do
-      consumer[row[j]] = row[j + 1]
-    end
+    local consumer = named(row)
     if consumer.pending == 0 and consumer.idle > tonumber(argv[1]) then
       redis.call('XGROUP', 'DELCONSUMER', keys[1], GROUP, consumer.name)
       gone = gone + 1
@@ -94,4 +140,5 @@ end
 redis.register_function('endcap_accept_VERSION', accept)
 redis.register_function('endcap_settle_VERSION', settle)
 redis.register_function('endcap_replay_VERSION', replay)
+redis.register_function('endcap_take_up_VERSION', take_up)
 redis.register_function('endcap_prune_VERSION', prune)

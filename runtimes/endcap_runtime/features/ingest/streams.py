@@ -108,6 +108,10 @@ class Streams:
         answer = await self._grouped(*command)
         return [_entry(row) for row in answer[1]]
 
+    async def take_up(self, consumer: str, count: int) -> list[Entry]:
+        """Takes those of the oldest that were given out and that nobody holds: the group forgot who had them."""
+        return [_entry(row) for row in await self._calls.function("take_up", [self.events], consumer, count)]
+
     async def settle(
         self,
         entries: Sequence[Entry],

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from endcap_runtime.features.ingest.metrics import IngestMetrics
 from endcap_runtime.features.ingest.planning import Done, Task, counted, letters_of, plan
 from endcap_runtime.features.ingest.serving import Current, Serving
-from endcap_runtime.features.ingest.streams import Entry, Letter
+from endcap_runtime.features.ingest.streams import Entry, Letter, Streams
 from endcap_runtime.features.store import FeatureRedis, StoreUnavailable
 
 log = logging.getLogger("endcap.ingest")
@@ -27,7 +27,7 @@ BATCH = 256
 BLOCK_MS = 500
 CLAIM_SECONDS = 2.0
 IDLE_MS = 5_000  # longer than a batch takes by far
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _OWN, _NEW = b"0", b">"
 _UNCHANGEABLE = "what the store holds of this entity is not ours: delete that key, then replay"
 
@@ -78,14 +78,19 @@ class Worker:
     async def _entries(self, serving: Serving) -> list[Entry]:
         streams = serving.streams
         if monotonic() >= self._claim_at:
+            if left := await self._left_behind(streams):
+                return left
             self._claim_at = monotonic() + CLAIM_SECONDS
-            if claimed := await streams.claim(self._consumer, IDLE_MS, BATCH):
-                return claimed
         if self._after == _OWN:
             if held := await streams.read(self._consumer, _OWN, BATCH):
                 return held
             self._after = _NEW
         return await streams.read(self._consumer, _NEW, BATCH, BLOCK_MS)
+
+    async def _left_behind(self, streams: Streams) -> list[Entry]:
+        """What another held for too long, or nobody holds; asked again at once as long as there is some."""
+        claimed = await streams.claim(self._consumer, IDLE_MS, BATCH)
+        return claimed or await streams.take_up(self._consumer, BATCH)
 
     async def _apply(self, serving: Serving, entries: list[Entry]) -> None:
         planned = plan(serving.compiled, entries, self._current.now_ms())
