@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from builders import column
 from model_servers import ROOT, free_port, wait_ready
 
-from endcap_api.features_config import FeaturesConfig, ViewContract, bundle_contract
+from endcap_api.features_config import FeaturesConfig, ViewContract
 from endcap_api.runtime_config import GraphConfig
 
 CATALOGUE_COLUMNS = [
@@ -197,7 +197,7 @@ class Graph:
 
     def _contracts(self, config: FeaturesConfig) -> dict[str, Any]:
         named = {step["features"]["bundle"] for step in self.steps if "features" in step}
-        bundles = {name: bundle_contract(config.bundles[name], config.views).dump() for name in named}
+        bundles = {name: config.contract(name).dump() for name in named}
         views = {each["view"]: ViewContract.of(config.views[each["view"]].spec).dump() for each in self.keeps}
         return {"bundles": bundles, "views": views}
 

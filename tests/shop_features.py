@@ -123,11 +123,12 @@ def _again(
 
 @dataclass
 class FeatureShop:
-    """`version` is that of the deployed micro-intent."""
+    """`version` is that of the deployed micro-intent; `stored` changes fields of the store."""
 
     work: Path
     version: str = "micro-intent@4"
     near_cache_bytes: int = 0
+    stored: dict[str, Any] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
     redis: RedisServer = field(init=False)
     sidecar: feature_sidecars.Sidecar = field(init=False)
@@ -151,7 +152,9 @@ class FeatureShop:
 
     def value(self, **bundles: Any) -> dict[str, Any]:
         """What the sidecar reads."""
-        value = feature_sidecars.config_of(self.redis.url, VIEWS, BUNDLES | bundles, self.version)
+        value = feature_sidecars.config_of(
+            self.redis.url, VIEWS, BUNDLES | bundles, self.version, **self.stored
+        )
         del value["views"]["customer-last"]["version"]  # it belongs to no model
         return value
 
@@ -184,6 +187,12 @@ class FeatureShop:
         now = await self._store.now_ms()
         row = compiled.row(values, now, self.version if view == "customer-intent" else None)
         assert await self._store.put([(compiled.key(entity), row, now, 3_600_000)]) == [True]
+
+    async def lag(self, seconds: int) -> None:
+        """An event that has waited for so long, and that nobody works on."""
+        client, prefix = self._store.client, self.config.stores["default"].prefix
+        arrived = await self._store.now_ms() - seconds * 1000
+        await client.xadd(f"{prefix}:events", {"e": "{}"}, id=f"{arrived}-0")
 
     def served(self) -> list[dict[str, Any]]:
         """The serving log, oldest first."""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from endcap_api.digest import digest_of
 from endcap_api.feature_columns import FeatureColumn, columns_of
 from endcap_api.v1alpha1.base import Element
@@ -46,14 +48,23 @@ class FeaturesConfig(Element):
     def revision(self) -> str:
         return digest_of(self.dump())
 
+    def contract(self, bundle: str) -> BundleContract:
+        """What whoever asks the pod for one of its bundles has to know of it."""
+        logging = [name for name, store in self.stores.items() if store.serving_log]
+        return bundle_contract(self.bundles[bundle], self.views, logging)
+
 
 class BundleContract(Element):
-    """What a graph or a model knows of a bundle. `digest` names its meaning: the same on both sides of a lookup."""
+    """What a graph or a model knows of a bundle. `digest` names its meaning: the same on both sides of a lookup.
+
+    `served` says whether a store behind it keeps a serving log: where none does, a graph tells of no lookup.
+    """
 
     entity: str
     keys: list[EntityKey]
     columns: list[FeatureColumn]
     required: bool = False
+    served: bool = False
     digest: str
 
 
@@ -76,21 +87,25 @@ def prefix_of(namespace: str, store: str) -> str:
     return digest_of([namespace, store])[:8]
 
 
-def bundle_contract(bundle: FeatureBundleSpec, views: dict[str, ViewConfig]) -> BundleContract:
-    """Of a sound bundle whose views all exist (feature_checks says whether it is one)."""
+def bundle_contract(
+    bundle: FeatureBundleSpec, views: Mapping[str, ViewConfig], logging: Collection[str] = ()
+) -> BundleContract:
+    """Of a sound bundle whose views all exist (feature_checks says whether it is one).
+
+    `logging` are the stores that keep a serving log.
+    """
     entity = views[bundle.features[0].view].spec.entity
     columns = []
     for selected in bundle.features:
         known = {column.name: column for column in columns_of(views[selected.view].spec)}
         columns.append(known[selected.column].model_copy(update={"name": selected.known_as}))
-    meaning = [
-        bundle.dump(),
-        {name: views[name].dump() for name in sorted({s.view for s in bundle.features})},
-    ]
+    named = {name: views[name] for name in sorted({s.view for s in bundle.features})}
+    served = any(view.spec.store in logging for view in named.values())
     return BundleContract(
         entity=entity.name,
         keys=entity.keys,
         columns=columns,
         required=bundle.required,
-        digest=digest_of(meaning),
+        served=served,
+        digest=digest_of([bundle.dump(), {name: view.dump() for name, view in named.items()}, served]),
     )

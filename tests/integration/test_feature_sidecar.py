@@ -294,12 +294,12 @@ def test_a_bundle_changes_under_load_without_a_restart(config, tmp_path):
 
 
 def test_a_digest_that_is_not_known_yet_makes_the_directory_be_read_at_once(config, tmp_path):
-    from endcap_api.features_config import FeaturesConfig, bundle_contract
+    from endcap_api.features_config import FeaturesConfig
 
     changed = json.loads(json.dumps(config))
     changed["bundles"]["product"]["description"] = "Another meaning"
     wanted = FeaturesConfig.model_validate(changed)
-    digest = bundle_contract(wanted.bundles["product"], wanted.views).digest
+    digest = wanted.contract("product").digest
     with sidecar(config, tmp_path) as features:
         assert features.post("/v1/lookup", {"lookups": [{**PRODUCT, "digest": digest}]}).status_code == 409
         features.write(changed)

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from feature_sidecars import parsed
 from graphs import Graph
 from shop import Engine, Shop, degraded, products
 from shop_features import FeatureShop, bundle
-
-from endcap_api.features_config import FeatureBundleSpec, bundle_contract
 
 CART = {"customer": "1467", "cart": ["Paper plates"], "store": "330"}
 CHEAP = ["Balloons", "Plastic cups"]  # below the default budget of 2.0, and the balloons at 2.0
@@ -80,7 +79,7 @@ def with_other_bundles(features: FeatureShop) -> str:
 
 
 def _digest(features: FeatureShop, renamed: dict[str, Any]) -> str:
-    return bundle_contract(FeatureBundleSpec.model_validate(renamed), features.config.views).digest
+    return parsed(features.value(customer=renamed)).contract("customer").digest
 
 
 FAILURES = [killed, frozen, without_socket, without_store, with_other_bundles]
@@ -152,10 +151,10 @@ async def test_values_that_were_read_last_are_served_and_called_stale(tmp_path: 
         assert said["customer"]["features"][0]["status"] == "STALE"
 
 
-async def _until_degraded(engine: Engine, reason: str) -> dict[str, Any]:
+async def _until_degraded(engine: Engine, reason: str, **asked: str) -> dict[str, Any]:
     until = time.monotonic() + 15
     while time.monotonic() < until:
-        answer = await engine.ask(**CART)
+        answer = await engine.ask(**CART | asked)
         if degraded(answer).get("customer", "").startswith(reason):
             return answer
     raise AssertionError(answer)
@@ -197,3 +196,13 @@ async def test_a_dead_sidecar_takes_no_more_than_the_time_of_the_step(
     os.kill(features.sidecar.process.pid, signal.SIGSTOP)
     said = await engine.explain(**CART)
     assert said["customer"]["ms"] < 1000
+
+
+async def test_a_store_behind_its_events_is_not_called_away(shop: Shop, features: FeatureShop) -> None:
+    engine = shop.engine(affordable(shop, features))
+    await features.lag(60)
+    for customer in ("1467", "nobody"):
+        answer = await _until_degraded(engine, "values", customer=customer)
+        assert degraded(answer) == {"customer": "values that are behind by more than maxLag"}
+    features.redis.kill()
+    await _until_degraded(engine, "defaults: the feature store cannot be asked", customer="nobody")

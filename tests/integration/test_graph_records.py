@@ -244,9 +244,29 @@ async def test_a_dead_sidecar_costs_records_that_are_counted_and_no_request(
     features.kill()
     for _ in range(20):
         assert (await engine.post(CART)).status_code == 200
-    dropped = lambda: engine.counted("graph_records_dropped_total", graph="basket")  # noqa: E731
+    await _dropped(engine, 20)
+
+
+async def _dropped(engine: Engine, wanted: int) -> None:
     for _ in range(500):
-        if dropped() == 20:
+        if (dropped := engine.counted("graph_records_dropped_total", graph="basket")) == wanted:
             return
         await asyncio.sleep(0.02)
-    raise AssertionError(dropped())
+    raise AssertionError(dropped)
+
+
+async def test_a_store_without_a_serving_log_is_told_of_no_lookup(tmp_path: Path) -> None:
+    """Without a sidecar each record would be dropped, and counted; when the log begins they are."""
+    async with (
+        FeatureShop(tmp_path / "features", stored={"servingLog": None}) as features,
+        Shop(tmp_path, socket=features.socket) as shop,
+    ):
+        engine = shop.engine(reading(shop, features))
+        assert (await engine.ask(**CART))["degraded"] == []
+        features.stored = {"servingLog": 1000}
+        logging = shop.engine(reading(shop, features))
+        features.kill()
+        for asked in (engine, logging):
+            await asked.ask(**CART)
+        await _dropped(logging, 1)
+        await _dropped(engine, 0)

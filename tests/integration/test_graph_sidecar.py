@@ -38,7 +38,7 @@ def tensor(name: str, datatype: str, shape: list[int], raw: bytes) -> tuple[dict
 
 BUDGETS = tensor("0.budget", "FP64", [2], struct.pack("<2d", 1.5, 2.5))
 STATUSES = tensor("0.statuses", "UINT8", [1, 2], b"\x00\x01")
-TOLD: dict[str, Any] = {"0": {"digest": "d", "freshness_ms": 0, "windows": [None]}}
+TOLD: dict[str, Any] = {"0": {"digest": "d", "freshness_ms": 0, "late": False, "windows": [None]}}
 
 
 def answer(*tensors: tuple[dict[str, Any], bytes], told: Any = TOLD, more: bytes = b"") -> bytes:
@@ -78,7 +78,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     ),
     "a lookup too many": (answer(BUDGETS, STATUSES, tensor("7.x", "BOOL", [2], b"\x00\x00")), "malformed"),
     "no parameters": (answer(BUDGETS, STATUSES, told={}), "malformed"),
-    "no windows": (answer(BUDGETS, STATUSES, told={"0": {"digest": "d", "freshness_ms": 0}}), "malformed"),
+    "no windows": (answer(BUDGETS, STATUSES, told={"0": {**TOLD["0"], "windows": []}}), "malformed"),
     "100 MB announced": (b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n", "too_large"),
 }  # fmt: skip
 

@@ -13,8 +13,6 @@ import pytest
 from model_servers import ModelServer, config, lightgbm_artefact, python_artefact, serving
 from shop_features import FeatureShop, bundle
 
-from endcap_api.features_config import bundle_contract
-
 SEES = """
     import numpy as np
 
@@ -40,7 +38,7 @@ async def features(tmp_path: Path) -> AsyncIterator[FeatureShop]:
 
 def joined(features: FeatureShop, name: str, **keys: str) -> dict[str, Any]:
     """ModelConfig.features as the operator writes it."""
-    contract = bundle_contract(features.config.bundles[name], features.config.views)
+    contract = features.config.contract(name)
     return {"bundle": name, "keys": keys, "columns": [column.dump() for column in contract.columns]}
 
 

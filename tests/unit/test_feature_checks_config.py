@@ -91,6 +91,21 @@ def test_the_digest_of_a_bundle_is_that_of_its_meaning_on_both_sides() -> None:
     assert digest(customer_profile=newer) != digest()
 
 
+def test_a_serving_log_is_part_of_what_a_graph_knows_of_a_bundle() -> None:
+    """So that its first entry, and its end, reach graphs that run."""
+    logging = features_config(stores={"default": store_config(serving_log=1000)})
+    logged, silent = (
+        logging.contract("customer-preference"),
+        features_config().contract("customer-preference"),
+    )
+    assert (logged.served, silent.served) == (True, False)
+    assert logged.digest != silent.digest
+    bundles = {**CONTRACTS, "customer-preference": logged}
+    assert graph_config(bundles=bundles).revision != graph_config().revision
+    longer = features_config(stores={"default": store_config(serving_log=2000)})
+    assert longer.contract("customer-preference") == logged
+
+
 def test_columns_of_a_bundle_have_the_names_of_the_bundle_and_the_meaning_of_the_view() -> None:
     spend = CONTRACTS["customer-preference"].columns[1]
     assert (spend.name, spend.feature, spend.type, spend.window_ms) == (

@@ -38,7 +38,7 @@ from situations import (
     stored,
 )
 
-from endcap_api.features_config import FeaturesConfig, bundle_contract
+from endcap_api.features_config import FeaturesConfig
 from endcap_api.runtime_config import GraphConfig
 from endcap_operator.keys import Key
 from endcap_operator.plan.entry import plan_for, resource_of
@@ -111,7 +111,7 @@ def test_both_sides_of_a_lookup_know_a_bundle_by_the_same_digest() -> None:
     config = GraphConfig.model_validate_json(child(plan, "ConfigMap")["data"]["graph.json"])
     sidecar, name = told(plan), "customer-preference"
     assert config.bundles is not None
-    assert config.bundles[name].digest == bundle_contract(sidecar.bundles[name], sidecar.views).digest
+    assert config.bundles[name] == sidecar.contract(name)
 
 
 def test_a_bundles_edit_is_another_revision_and_the_same_template() -> None:

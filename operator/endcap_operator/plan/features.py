@@ -129,4 +129,5 @@ def contract_of(name: str, observed: Observed) -> BundleContract | None:
     views = observed.specs(FeatureViewSpec)
     if any(selected.view not in views for selected in spec.features):
         return None
-    return bundle_contract(spec, {name: view_config(view, observed) for name, view in views.items()})
+    logging = [name for name, store in observed.specs(FeatureStoreSpec).items() if store.serving_log]
+    return bundle_contract(spec, {name: view_config(view, observed) for name, view in views.items()}, logging)

@@ -26,7 +26,10 @@ from endcap_runtime.graph.written import Written
 
 @dataclass(frozen=True, slots=True)
 class RecordForm:
-    """How one revision of a graph tells its sidecar. `keys` are those of the catalogue, by row."""
+    """How one revision of a graph tells its sidecar.
+
+    lookups: those whose store keeps a serving log; keys: of the catalogue, by row.
+    """
 
     graph: str
     revision: str
@@ -106,7 +109,7 @@ def record_form(
     return RecordForm(
         graph=config.name,
         revision=config.revision,
-        lookups=tuple(lookups.values()),
+        lookups=tuple(lookup for lookup in lookups.values() if lookup.contract.served),
         written=tuple(written),
         keys=items.keys,
         dropped=metrics.records_dropped.labels(config.name),

@@ -24,6 +24,7 @@ def answer_of(found: Found) -> dict[str, Any]:
             if window is not None
         },
         "freshness_ms": found.freshness_ms,
+        "late": found.late,
     }
 
 

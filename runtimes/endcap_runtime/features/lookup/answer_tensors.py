@@ -44,7 +44,12 @@ def _outputs(told: tuple[tuple[str, str, tuple[int, ...], int], ...]) -> bytes:
 
 
 def _parameters(found: Found) -> dict[str, Any]:
-    return {"digest": found.digest, "freshness_ms": found.freshness_ms, "windows": found.windows}
+    return {
+        "digest": found.digest,
+        "freshness_ms": found.freshness_ms,
+        "late": found.late,
+        "windows": found.windows,
+    }
 
 
 def _tensors(number: int, found: Found) -> Iterator[Tensor]:

@@ -98,7 +98,14 @@ class Bundle:
             if part.view.kind == "events" and (evaluated.statuses == _TRUNCATED).any():
                 kept |= _kept_from(part, evaluated, read.states)
         age = max(read.age_ms for read in reads)
-        return Found(self.name, self.digest, self.columns, values, statuses, windows, age, kept)
+        late = self._late(reads)
+        return Found(self.name, self.digest, self.columns, values, statuses, windows, age, kept, late)
+
+    def _late(self, reads: Sequence[Read]) -> bool:
+        """Whether lag alone makes values STALE: of a store that cannot be asked nobody knows how far behind it is."""
+        if any(read.unread is not None for read in reads):
+            return False
+        return any(read.late and part.stream for part, read in zip(self.parts, reads, strict=True))
 
 
 def _kept_from(

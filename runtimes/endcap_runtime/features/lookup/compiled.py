@@ -10,7 +10,7 @@ from rapidfuzz import process
 
 from endcap_api.digest import digest_of
 from endcap_api.feature_columns import columns_of
-from endcap_api.features_config import FeaturesConfig, bundle_contract
+from endcap_api.features_config import FeaturesConfig
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec, Selected
 from endcap_runtime.features.layout import InvalidView, View, compile_view
 from endcap_runtime.features.lookup.bundles import Bundle, Part
@@ -69,7 +69,7 @@ def _bundle(config: FeaturesConfig, views: Mapping[str, View], name: str, spec: 
     parts = [
         _part(config, views[view], spec.features) for view in dict.fromkeys(s.view for s in spec.features)
     ]
-    return Bundle(name, bundle_contract(spec, config.views), parts)
+    return Bundle(name, config.contract(name), parts)
 
 
 def _refuse_unknown(config: FeaturesConfig, bundle: str, selected: Selected) -> None:

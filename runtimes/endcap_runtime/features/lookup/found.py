@@ -40,7 +40,7 @@ class Found:
 
     values: [N] a column, in the bundle's order; statuses: [columns, N]; windows: from and to in ms of Redis' clock;
     freshness_ms: age of the oldest state that was used; kept_from: by column and row, in ms, where a TRUNCATED window
-    really begins.
+    really begins; late: all was read, and a store is further behind its events than it may be.
     """
 
     bundle: str
@@ -51,6 +51,7 @@ class Found:
     windows: list[Window]
     freshness_ms: int
     kept_from: Mapping[int, Mapping[int, int]]
+    late: bool = False
 
     @property
     def rows(self) -> int:

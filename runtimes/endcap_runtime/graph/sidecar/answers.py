@@ -39,7 +39,8 @@ class Found:
     """What one lookup found for `rows` entities.
 
     statuses: uint8 [F, rows] in the order of the bundle. windows: the effective window of each column in ms, None where
-    it has none. freshness_ms: the age of the oldest state behind it.
+    it has none. freshness_ms: the age of the oldest state behind it. late: STALE values are so because the store is
+    behind its events, and not because it could not be asked.
     """
 
     def __init__(self, pieces: Mapping[str, _Piece], told: Mapping[str, Any], rows: int) -> None:
@@ -49,6 +50,7 @@ class Found:
         self.names = [name for name in pieces if name != STATUSES and not name.endswith(LENGTHS)]
         self.digest: str = told["digest"]
         self.freshness_ms: int = told["freshness_ms"]
+        self.late: bool = told["late"]
         self.windows: Sequence[Sequence[int] | None] = told["windows"]
         self.statuses: NDArray[np.uint8] = self._tensor(STATUSES)
 
