@@ -21,22 +21,24 @@ from endcap_api.feature_columns import FeatureColumn
 from endcap_runtime.features.lookup.found import Found
 from endcap_runtime.wire import oip
 from endcap_runtime.wire.tensor_columns import DATATYPES, LENGTHS
-from endcap_runtime.wire.tensors import Tensor, to_binary
+from endcap_runtime.wire.tensors import DTYPES, Tensor, to_binary
+
+_Told = tuple[str, str, tuple[int, ...], int]  # name, datatype, shape, bytes
+_Piece = tuple[_Told, bytes]
+_FIXED = {kind: (DATATYPES[kind], DTYPES[DATATYPES[kind]]) for kind in ("number", "integer", "boolean")}
 
 
 def message_of(found: Sequence[Found]) -> oip.Message:
     """The whole answer to a lookup request."""
-    tensors = [tensor for number, each in enumerate(found) for tensor in _tensors(number, each)]
-    raws = list(map(to_binary, tensors))
-    told = tuple((t.name, t.datatype, t.shape, len(raw)) for t, raw in zip(tensors, raws, strict=True))
+    pieces = [piece for number, each in enumerate(found) for piece in _pieces(number, each)]
+    told, raws = zip(*pieces, strict=True)
     parameters = orjson.dumps({str(number): _parameters(each) for number, each in enumerate(found)})
     head = b'{"model_name":"features","parameters":%b,"outputs":%b}' % (parameters, _outputs(told))
     return oip.Message(b"".join([head, *raws]), len(head))
 
 
 @lru_cache(maxsize=256)
-def _outputs(told: tuple[tuple[str, str, tuple[int, ...], int], ...]) -> bytes:
-    """The JSON of tensors: name, datatype, shape, bytes."""
+def _outputs(told: tuple[_Told, ...]) -> bytes:
     return orjson.dumps([
         {"name": name, "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}
         for name, datatype, shape, size in told
@@ -52,13 +54,26 @@ def _parameters(found: Found) -> dict[str, Any]:
     }
 
 
-def _tensors(number: int, found: Found) -> Iterator[Tensor]:
+def _pieces(number: int, found: Found) -> Iterator[_Piece]:
     for column, values in zip(found.columns, found.values, strict=True):
-        yield from _column(f"{number}.{column.name}", column, values)
-    yield Tensor(f"{number}.statuses", "UINT8", found.statuses.shape, found.statuses)
+        name = f"{number}.{column.name}"
+        if column.type in _FIXED:
+            datatype, dtype = _FIXED[column.type]
+            raw = values.astype(dtype, copy=False).tobytes()
+            yield (name, datatype, values.shape, len(raw)), raw
+        else:
+            yield from map(_piece, _sized(name, column, values))
+    raw = found.statuses.tobytes()
+    yield (f"{number}.statuses", "UINT8", found.statuses.shape, len(raw)), raw
 
 
-def _column(name: str, column: FeatureColumn, values: NDArray[Any]) -> Iterator[Tensor]:
+def _piece(tensor: Tensor) -> _Piece:
+    raw = to_binary(tensor)
+    return (tensor.name, tensor.datatype, tensor.shape, len(raw)), raw
+
+
+def _sized(name: str, column: FeatureColumn, values: NDArray[Any]) -> Iterator[Tensor]:
+    """A column whose values have a size each."""
     if column.items is None:
         yield _flat(name, column.type, values)
         return
@@ -68,15 +83,11 @@ def _column(name: str, column: FeatureColumn, values: NDArray[Any]) -> Iterator[
     yield Tensor(name + LENGTHS, "INT64", lengths.shape, lengths)
 
 
-_DTYPES = {"FP64": np.float64, "INT64": np.int64, "BOOL": np.bool_}
-
-
 def _flat(name: str, kind: str, values: Any) -> Tensor:
-    datatype = DATATYPES[kind]
-    data: NDArray[Any]
-    if datatype != "BYTES":
-        data = np.asarray(values, _DTYPES[datatype])
-    else:
-        data = np.empty(len(values), object)
-        data[:] = [text.encode() for text in values]
-    return Tensor(name, datatype, data.shape, data)
+    if kind in _FIXED:
+        datatype, dtype = _FIXED[kind]
+        flat: NDArray[Any] = np.asarray(values, dtype)
+        return Tensor(name, datatype, flat.shape, flat)
+    texts = np.empty(len(values), object)
+    texts[:] = [text.encode() for text in values]
+    return Tensor(name, DATATYPES[kind], texts.shape, texts)

@@ -40,6 +40,10 @@ class LookupMetrics:
 
     def served(self, bundle: str, statuses: NDArray[np.uint8]) -> None:
         """A lookup that was answered, and what each of its values is worth."""
+        if not np.count_nonzero(statuses):
+            self._child(self._values, bundle, STATUS_NAMES[Status.PRESENT]).inc(statuses.size)
+            self.looked_up(bundle, "ok")
+            return
         counts = np.bincount(statuses.ravel(), minlength=len(STATUS_NAMES)).tolist()
         for name, count in zip(STATUS_NAMES, counts, strict=True):
             if count:
