@@ -164,7 +164,7 @@ def test_a_time_that_is_none_of_a_row_is_named(pod: Ingest, moment: Any) -> None
         (
             {"customer_id": ["1"], "updated_at": [datetime.now(UTC) + timedelta(hours=1)]},
             "updated_at[0]",
-            "ahead",
+            "leave the column out",
         ),
     ],
 )

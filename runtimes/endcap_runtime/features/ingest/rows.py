@@ -20,6 +20,10 @@ from endcap_runtime.wire.faults import MOST_ERRORS
 
 PARQUET, JSON = b"application/vnd.apache.parquet", b"application/json"
 _AHEAD_MS = 60_000
+_AHEAD = (
+    "is more than 60 s ahead, and newer rows would never win over it: send the time at which the row was computed, "
+    "or leave the column out for now"
+)
 _TURN = 500  # rows between which other requests have their turn
 
 Row = tuple[bytes, bytes, int, int]
@@ -82,6 +86,6 @@ class _Packing(NamedTuple):
         key = self.view.key([cells.pop(name) for name in self.keys])
         at_ms = self.table.updated_ms[index] if self.table.updated_ms else self.now_ms
         if at_ms > self.now_ms + _AHEAD_MS:
-            raise InvalidRow(UPDATED_AT, "is more than 60 s ahead: newer rows would never win over it")
+            raise InvalidRow(UPDATED_AT, _AHEAD)
         given = {name: cell for name, cell in cells.items() if cell is not None}
         return key, self.view.row(given, at_ms, None), at_ms, self.view.ttl_ms
