@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 from prometheus_client import Counter
 
@@ -84,10 +85,10 @@ def _returned(looked_up: LookedUp, query: Query) -> list[int]:
 
 
 def _entry(lookup: Lookup, looked_up: LookedUp, places: list[int]) -> dict[str, Any]:
-    columns, statuses = {}, {}
+    columns, statuses, at = {}, {}, np.array(places)
     for column in lookup.contract.columns:
-        columns[column.name] = looked_up.values(column)[places].tolist()
-        codes = looked_up.statuses(column)[places].tolist()
+        columns[column.name] = looked_up.values(column)[at].tolist()
+        codes = looked_up.statuses(column)[at].tolist()
         statuses[column.name] = [STATUS_NAMES[code] for code in codes]
     return {
         "step": lookup.name,

@@ -81,7 +81,7 @@ class Found:
         return None if window is None else (window[0], window[1])
 
     def holds(self, status: Status) -> bool:
-        return bool((self.statuses == status).any())
+        return status in self.statuses.tobytes()  # a byte each
 
     def values(self, column: FeatureColumn) -> Values:
         """float64, int64, bool or object of str [rows]; of lists for an array. Raises Malformed."""
