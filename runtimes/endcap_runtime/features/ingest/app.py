@@ -87,8 +87,8 @@ class IngestApp:
             response = await self._answer(scope, receive, headers)
         except Problem as problem:
             response = _refusal(problem)
-        except StoreUnavailable:
-            response = _refusal(away())
+        except StoreUnavailable as error:
+            response = _refusal(away(error))
         except Exception:
             log.exception("The request failed")
             response = _refusal(Problem(500, "Ingest failed; its log has the request's id."))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,15 +16,27 @@ from endcap_runtime.features.ingest.metrics import IngestMetrics
 from endcap_runtime.features.ingest.serving import Serving
 from endcap_runtime.features.layout import Event, InvalidEntity, InvalidEvent
 from endcap_runtime.features.store import StoreUnavailable
+from endcap_runtime.features.store.faults import unavailable
 from endcap_runtime.problems import RETRY_SOON, FieldError, Problem
 from endcap_runtime.wire.faults import MOST_ERRORS
 
 _BUSY = "As many events wait as may: send these again later."
-_AWAY = "The store cannot be asked: nothing was taken, send it again later."
+ANSWER_SECONDS = 2.0  # a producer, and all that wait behind it for a place, hear of a store that stands still
+_AWAY = {
+    "out_of_memory": "has no memory left: give it more, or keep shorter windows and fewer events",
+    "readonly": "takes no writes at present, as while another node takes its place",
+    "loading": "is loading its data",
+    "disk": "cannot write to its disk",
+    "credentials": "does not accept the password of this pod's Secret",
+    "permission": "does not let the user of this pod's Secret do this",
+    "timeout": "does not answer in time",
+}
+_AGAIN = "Send it again later: what was taken already is known by its id and not counted twice."
 
 
-def away() -> Problem:
-    return Problem(503, _AWAY, (), RETRY_SOON)
+def away(error: StoreUnavailable) -> Problem:
+    """503: in what way the store cannot be asked, as far as an operator can do something about it."""
+    return Problem(503, f"The store {_AWAY.get(error.reason, 'cannot be asked')}. {_AGAIN}", (), RETRY_SOON)
 
 
 class Door:
@@ -46,13 +59,21 @@ class Door:
 
     async def _accept(self, serving: Serving, texts: list[bytes]) -> None:
         try:
-            taken = not texts or await serving.streams.accept(texts, serving.compiled.store.max_backlog)
+            taken = not texts or await _accepted(serving, texts)
         except StoreUnavailable as error:
             self._events.labels("unavailable").inc(len(texts))
-            raise away() from error
+            raise away(error) from error
         self._events.labels("accepted" if taken else "busy").inc(len(texts))
         if not taken:
             raise Problem(429, _BUSY, (), RETRY_SOON)
+
+
+async def _accepted(serving: Serving, texts: list[bytes]) -> bool:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await serving.streams.accept(texts, serving.compiled.store.max_backlog)
+    except TimeoutError as error:
+        raise unavailable(error) from error
 
 
 def checked(compiled: Compiled, given: Sequence[Any]) -> list[bytes]:
