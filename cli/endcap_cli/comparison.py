@@ -187,7 +187,8 @@ def _readable(child: Mapping[str, Any]) -> dict[str, Any]:
     for name in _HOUSEKEEPING:
         shown["metadata"].pop(name, None)
     data = shown.get("data") or {}
-    data.pop("last-good.json", None)
+    for name in ("last-good.json", "last-good-features.json"):
+        data.pop(name, None)
     for name in data:
         data[name] = _parsed(data[name])
     template = shown.get("spec", {}).get("template")

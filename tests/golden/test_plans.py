@@ -316,7 +316,7 @@ def _brief(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _revision(name: str, text: str) -> str:
-    of = FeaturesConfig if name == "features.json" else GraphConfig
+    of = FeaturesConfig if name.endswith("features.json") else GraphConfig
     return of.model_validate_json(text).revision
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import httpx
-from feature_sidecars import Sidecar, config_of, put, sidecar, start
+from feature_sidecars import Sidecar, ask, config_of, parsed, put, sidecar, start
 from redis_servers import redis_cluster, redis_server
 
 
@@ -64,6 +65,26 @@ def test_a_fault_while_it_is_configured_is_told_and_got_over(tmp_path):
         finally:
             features.process.kill()
             features.process.wait(10)
+
+
+def test_a_sidecar_that_starts_beside_a_bad_revision_knows_the_bundles_of_the_last_good_one(tmp_path):
+    with redis_server(tmp_path / "redis") as redis:
+        good, newer, newest = (_described(config_of(redis.url), f"as of {number}") for number in range(3))
+        digests = [parsed(each).contract("product").digest for each in (good, newer, newest)]
+        put(tmp_path / "features", good)
+        (tmp_path / "features" / "features.json").rename(tmp_path / "features" / "last-good-features.json")
+        with sidecar(newer, tmp_path) as features:
+            assert features.get("/v1/bundles")["known"]["product"] == [digests[1], digests[0]]
+            put(features.directory, newest)
+            eventually(lambda: features.get("/v1/bundles")["bundles"]["product"] == digests[2], features)
+            for digest in digests:  # the edit before is still on its way to some, and the good one serves
+                (found,) = features.lookup(ask("product", digest, product_id=["1"]))
+                assert found["digest"] == digest
+
+
+def _described(config: dict[str, Any], description: str) -> dict[str, Any]:
+    product = {**config["bundles"]["product"], "description": description}
+    return {**config, "bundles": {**config["bundles"], "product": product}}
 
 
 def test_connections_with_a_password_say_nothing(tmp_path):

@@ -16,6 +16,9 @@ from graphs import Graph
 from shop import Engine, Shop, degraded, products
 from shop_features import FeatureShop, bundle
 
+from endcap_runtime.graph.handshake import Handshake
+from endcap_runtime.graph.sidecar import Sidecar
+
 CART = {"customer": "1467", "cart": ["Paper plates"], "store": "330"}
 CHEAP = ["Balloons", "Plastic cups"]  # below the default budget of 2.0, and the balloons at 2.0
 
@@ -206,3 +209,26 @@ async def test_a_store_behind_its_events_is_not_called_away(shop: Shop, features
         assert degraded(answer) == {"customer": "values that are behind by more than maxLag"}
     features.redis.kill()
     await _until_degraded(engine, "defaults: the feature store cannot be asked", customer="nobody")
+
+
+async def test_a_pod_that_starts_with_the_last_good_revision_has_its_bundles(
+    shop: Shop, features: FeatureShop
+) -> None:
+    graph = (
+        shop.graph()
+        .features_of(features.config)
+        .recall("together", "item-cooccurrence")
+        .looks_up("intent", "intent", entity="request.customer")
+        .drop("party", "intent.last_intent == candidate.category")
+        .select()
+    )
+    engine = shop.engine(graph)
+    served = engine.serving.served
+    assert served is not None
+    features.kill()
+    kept = features.sidecar.directory / "features.json"
+    kept.rename(kept.with_name("last-good-features.json"))
+    features.version = "micro-intent@5"
+    features.restart()
+    await Handshake(Sidecar(features.socket), patience=0.5)(served, first=True)
+    assert (await engine.ask(**CART))["degraded"] == []

@@ -149,6 +149,23 @@ def test_a_change_of_the_store_alone_is_told_to_the_pods_once() -> None:
     assert planned(asking, replace(observed, resources=moved, children=written)).nudge == ()
 
 
+def test_the_last_good_revision_keeps_the_features_that_it_reads() -> None:
+    """A pod that starts between a bad edit and its repair has both files."""
+    asking = with_features(graph_resource())
+    observed = settled_graph(asking, others={**features(), **models()})
+    before = child(planned(asking, observed), "ConfigMap")["data"]
+    edited = changed(bundle(), "spec.features[0].window", "24h")
+    resources = {**observed.resources, **known(edited)}
+    once = planned(asking, replace(observed, resources=resources))
+    after = child(once, "ConfigMap")["data"]
+    assert after["last-good.json"] == before["graph.json"]
+    assert after["last-good-features.json"] == before["features.json"] != after["features.json"]
+    again = {**resources, **known(changed(bundle(), "spec.features[0].window", "5m"))}
+    written = {**observed.children, Key("ConfigMap", "shop", "basket-graph"): child(once, "ConfigMap")}
+    kept = child(planned(asking, replace(observed, resources=again, children=written)), "ConfigMap")["data"]
+    assert kept["last-good-features.json"] == before["features.json"], "nobody confirmed the one between"
+
+
 def test_a_models_columns_live_in_its_template() -> None:
     edited = changed(bundle(), "spec.features[0].window", "24h")
     before = planned(asking_model(), Observed(resources=EVERYTHING))

@@ -15,6 +15,7 @@ from endcap_operator.manifests.identity import Identity, manifest
 WANTED = "graph.json"
 LAST_GOOD = "last-good.json"
 FEATURES = "features.json"
+LAST_GOOD_FEATURES = "last-good-features.json"
 
 
 def text_of(config: Element) -> str:

@@ -16,7 +16,7 @@ from endcap_api.features_config import FeaturesConfig
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.base import Element
 from endcap_operator.keys import Manifest
-from endcap_operator.manifests.configuration import FEATURES, LAST_GOOD, WANTED, text_of
+from endcap_operator.manifests.configuration import FEATURES, LAST_GOOD, LAST_GOOD_FEATURES, WANTED, text_of
 from endcap_operator.manifests.graph import Configured
 from endcap_operator.plan.facts import Nudge
 from endcap_operator.plan.pods import Pod, Rejection
@@ -49,12 +49,13 @@ def _read(of: type[Read], text: str | None) -> Read | None:
 
 
 def next_data(wanted: Configured, data: Mapping[str, str], pods: Sequence[Pod]) -> dict[str, str]:
-    """The data of the ConfigMap that makes a configuration wanted."""
-    text, good = text_of(wanted.graph), data.get(LAST_GOOD)
+    """The data of the ConfigMap that makes a configuration wanted; the last good one keeps the features it reads."""
+    text, good, known = text_of(wanted.graph), data.get(LAST_GOOD), data.get(LAST_GOOD_FEATURES)
     if data.get(WANTED) != text and _is_confirmed(data.get(WANTED), pods, other_than=wanted.graph.revision):
-        good = data[WANTED]
-    features = {FEATURES: text_of(wanted.features)} if wanted.features else {}
-    return {WANTED: text, **({LAST_GOOD: good} if good else {}), **features}
+        good, known = data[WANTED], data.get(FEATURES)
+    features = text_of(wanted.features) if wanted.features else None
+    wholly = {WANTED: text, LAST_GOOD: good, FEATURES: features, LAST_GOOD_FEATURES: known}
+    return {name: each for name, each in wholly.items() if each}
 
 
 def _is_confirmed(text: str | None, pods: Sequence[Pod], other_than: str) -> bool:

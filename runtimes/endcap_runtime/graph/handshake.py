@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import monotonic
 
 from endcap_runtime.graph.loading import Refused
@@ -23,6 +23,8 @@ PATIENCE_SECONDS = 2.0
 START_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1
 _CALL_SECONDS = 0.5
+
+Known = Mapping[str, Sequence[str]]
 
 
 class Handshake:
@@ -46,7 +48,7 @@ class Handshake:
         while True:
             known = await self._bundles()
             waited = monotonic() - began
-            if known is not None and wanted.items() <= known.items():
+            if known is not None and not _lacking(wanted, known):
                 return
             if known is None and first and waited >= self._start:
                 log.warning("The feature sidecar does not answer: lookups give defaults until it does")
@@ -55,18 +57,22 @@ class Handshake:
                 raise _refused(served.pipeline.revision, wanted, known)
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _bundles(self) -> Mapping[str, str] | None:
+    async def _bundles(self) -> Known | None:
         try:
             return await self._sidecar.bundles(monotonic() + _CALL_SECONDS)
         except UpstreamFailed:
             return None
 
 
-def _refused(revision: str, wanted: Mapping[str, str], known: Mapping[str, str] | None) -> Refused:
+def _lacking(wanted: Mapping[str, str], known: Known) -> list[str]:
+    return sorted(name for name, digest in wanted.items() if digest not in known.get(name, ()))
+
+
+def _refused(revision: str, wanted: Mapping[str, str], known: Known | None) -> Refused:
     if known is None:
         message = "the feature sidecar does not answer: it is asked again"
     else:
-        behind = ", ".join(sorted(name for name, digest in wanted.items() if known.get(name) != digest))
+        behind = ", ".join(_lacking(wanted, known))
         message = (
             f"the feature sidecar does not serve what this revision means by {behind}: it is asked again"
         )

@@ -89,6 +89,7 @@ class SocketApp:
             "revision": revision,
             "rejected": configuration.refusal,
             "bundles": configuration.digests,
+            "known": configuration.known,
         }
         return Response(200, orjson.dumps(value))
 

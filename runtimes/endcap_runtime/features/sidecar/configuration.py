@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hot reload: features.json is watched, and a new revision takes over between two requests.
 
-The last two revisions stay usable, so that a graph which is a moment behind, or ahead, is never without its bundles. A
-digest that neither knows makes the directory be read at once: the kubelet may have brought the file this very moment.
+The last two revisions stay usable, so that a graph which is a moment behind, or ahead, is never without its bundles;
+and so do the features of the graph's last good revision, which a pod serves that starts beside a bad one. A digest that
+none of them knows makes the directory be read at once: the kubelet may have brought the file this very moment.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +24,11 @@ from endcap_runtime.features.lookup import Bundle, Compiled, InvalidFeatures, co
 log = logging.getLogger("endcap.features")
 
 WANTED = "features.json"
+LAST_GOOD = "last-good-features.json"
 _POLL_SECONDS = 0.2
 _AGAIN_SECONDS = 5.0
 _MOST_TOLD = 500
+_MOST_KEPT = 2
 
 Taken = Callable[[list[Compiled]], Awaitable[None]]
 
@@ -42,10 +45,11 @@ class Configuration:
     """The revisions in use, the newest first; `taken` is awaited with them before a new one serves."""
 
     def __init__(self, directory: Path, taken: Taken) -> None:
-        self._file, self._taken = directory / WANTED, taken
+        self._file, self._good, self._taken = directory / WANTED, directory / LAST_GOOD, taken
         self._seen: object = None
         self._again = math.inf  # when what failed for a reason of ours is tried once more
         self._lock = asyncio.Lock()
+        self._newest: list[Compiled] = []
         self.revisions: list[Compiled] = []
         self.serving = asyncio.Event()
         self.rejected: Rejected | None = None
@@ -76,8 +80,7 @@ class Configuration:
         try:
             compiled = await asyncio.to_thread(_load, self._file)
             self.rejected = None
-            if not self.revisions or compiled.revision != self.revisions[0].revision:
-                await self._accept(compiled)
+            await self._accept(compiled, await self._last_good())
         except _Refused as refused:
             self.rejected = refused.rejected
             told = {"reason": self.rejected.reason, "detail": self.rejected.message}
@@ -88,13 +91,24 @@ class Configuration:
             self.rejected = _failed(error)
             self._again = time.monotonic() + _AGAIN_SECONDS
 
-    async def _accept(self, compiled: Compiled) -> None:
-        kept = [c for c in self.revisions if c.revision != compiled.revision]
-        revisions = [compiled, *kept][:2]
-        await self._taken(revisions)
-        self.revisions = revisions
-        self.serving.set()
-        log.info("Serving", extra={"revision": compiled.revision})
+    async def _last_good(self) -> list[Compiled]:
+        """At most one; that it cannot be read is no reason to refuse the newest."""
+        if not self._good.exists():
+            return []
+        try:
+            return [await asyncio.to_thread(_load, self._good)]
+        except _Refused as refused:
+            log.warning("The last good features are refused", extra={"detail": refused.rejected.message})
+            return []
+
+    async def _accept(self, compiled: Compiled, good: Sequence[Compiled]) -> None:
+        newest = [compiled, *(c for c in self._newest if c.revision != compiled.revision)][:_MOST_KEPT]
+        revisions = [*newest, *(c for c in good if c.revision not in {each.revision for each in newest})]
+        if [c.revision for c in revisions] != [c.revision for c in self.revisions]:
+            await self._taken(revisions)
+            self._newest, self.revisions = newest, revisions
+            self.serving.set()
+            log.info("Serving", extra={"revision": compiled.revision})
 
     async def bundle(self, name: str, digest: str | None) -> Bundle | None:
         """The newest bundle of that name, or of that name and digest."""
@@ -110,6 +124,15 @@ class Configuration:
             if bundle is not None and digest in (None, bundle.digest):
                 return bundle
         return None
+
+    @property
+    def known(self) -> Mapping[str, list[str]]:
+        """The digests of each bundle that can be asked for, the newest first."""
+        known: dict[str, list[str]] = {}
+        for compiled in self.revisions:
+            for name, bundle in compiled.bundles.items():
+                known.setdefault(name, []).append(bundle.digest)
+        return known
 
     @property
     def refusal(self) -> dict[str, Any] | None:

@@ -48,11 +48,11 @@ class Sidecar:
         except Malformed as error:
             raise UpstreamFailed("malformed", _broken(error)) from error
 
-    async def bundles(self, deadline: float) -> dict[str, str]:
-        """The digest of each bundle that the sidecar serves, by name. Raises UpstreamFailed."""
+    async def bundles(self, deadline: float) -> dict[str, list[str]]:
+        """The digests of each bundle that the sidecar can be asked for, by name. Raises UpstreamFailed."""
         response = await self._asked(lambda _: _BUNDLES, deadline, _OK)
         try:
-            known: dict[str, str] = dict(orjson.loads(response.body)["bundles"])
+            known: dict[str, list[str]] = dict(orjson.loads(response.body)["known"])
         except (ValueError, KeyError, TypeError) as error:
             raise UpstreamFailed("malformed", _broken(error)) from error
         return known
