@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lookups through the sidecar beside a raw MGET of the same keys and Feast's Python server: one machine, one run.
 
-Whoever is measured has the first core; Redis and the load share the other. The goals are judged with the near-cache
-off, where every request reads Redis as the raw client does; with it on, the same request is answered from memory.
+Whoever is measured has the first core; Redis and the load share the other. The goals are judged twice: as the sidecar
+comes, with its near-cache, where most of a repeated request is answered from memory, and with it off, where every
+request reads Redis as the raw client does. What Redis spends is told twice as well: in the command, as it counts
+itself, and as a process, which is the command and the kernel that carries the bytes away.
 The soak runs for ENDCAP_BENCH_REQUESTS requests (20,000; the goal is stated for 200,000).
 """
 
@@ -18,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -29,24 +31,40 @@ import psutil
 from contestants import SOURCES, environment
 from feature_sidecars import Sidecar, sidecar
 from load import request_bytes
+from redis import Redis
 from redis_servers import RedisServer, free_port, redis_server
 
 HERE = Path(__file__).resolve().parent
 ROUNDS, SECONDS = 3, 3.0
 BINARY = {"Accept": "application/octet-stream"}
 REQUESTS = int(os.environ.get("ENDCAP_BENCH_REQUESTS", "20000"))
-OFF, ON, RAW, FEAST = "sidecar", "sidecar, near-cache on", "raw MGET, redis-py", "Feast's Python server"
+ON, OFF = "sidecar, as it comes (near-cache on)", "sidecar, near-cache off"
+RAW, FEAST = "raw MGET, redis-py", "Feast's Python server"
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Requests/s, latency in ms, CPU in µs a request of who is measured, and of Redis."""
+    """Requests/s, latency in ms, CPU in µs a request: of who is measured, of Redis, and of its MGET alone."""
 
     rate: float
     p50: float
     p99: float
     cpu: float
     redis: float
+    command: float
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds that Redis has spent: as a process, and in MGET."""
+
+    process: float
+    command: float
+
+    def until(self, later: Spent, requests: float) -> tuple[float, float]:
+        """Microseconds a request, of both."""
+        process, command = later.process - self.process, later.command - self.command
+        return process / requests * 1e6, command / requests * 1e6
 
 
 def pinned(core: int) -> list[str]:
@@ -81,25 +99,27 @@ class Bench:
             raise SystemExit(f"{found['failures']} of {found['requests']} requests failed")
         return found
 
-    def redis_seconds(self) -> float:
+    def spent(self) -> Spent:
         process = self.redis.process
-        return cpu_seconds(process.pid) if process else 0.0
+        with Redis(port=self.redis.port) as client:
+            told = client.info("commandstats").get("cmdstat_mget", {"usec": 0})
+        return Spent(cpu_seconds(process.pid) if process else 0.0, told["usec"] / 1e6)
 
     def raw(self, keys: Path, connections: int) -> Figures:
         """The client itself is who is measured."""
-        before = self.redis_seconds()
+        before = self.spent()
         found = self.command("raw_mget.py", str(self.redis.port), str(keys), *options(connections), core=0)
-        redis = (self.redis_seconds() - before) / found["requests"] * 1e6
-        return Figures(found["rate"], found["p50"], found["p99"], found["cpu"], redis)
+        redis = before.until(self.spent(), found["requests"])
+        return Figures(found["rate"], found["p50"], found["p99"], found["cpu"], *redis)
 
     def served(self, server: str, pid: int, request: bytes, connections: int) -> Figures:
         file = self.work / "request"
         file.write_bytes(request)
-        before, spent = self.redis_seconds(), cpu_seconds(pid)
+        before, spent = self.spent(), cpu_seconds(pid)
         found = self.command("load.py", server, str(file), *options(connections), "--warm", "0", core=1)
-        spent, redis = cpu_seconds(pid) - spent, self.redis_seconds() - before
-        count = found["requests"]
-        return Figures(found["rate"], found["p50"], found["p99"], spent / count * 1e6, redis / count * 1e6)
+        spent, count = cpu_seconds(pid) - spent, found["requests"]
+        redis = before.until(self.spent(), count)
+        return Figures(found["rate"], found["p50"], found["p99"], spent / count * 1e6, *redis)
 
 
 def options(connections: int) -> list[str]:
@@ -143,7 +163,7 @@ def answering(port: int, work: Path) -> None:
 
 
 def median(figures: Sequence[Figures]) -> Figures:
-    rows = [(f.rate, f.p50, f.p99, f.cpu, f.redis) for f in figures]
+    rows = [astuple(each) for each in figures]
     return Figures(*(statistics.median(column) for column in zip(*rows, strict=True)))
 
 
@@ -208,25 +228,27 @@ def asked(connection: object, request: bytes) -> float:
 def show(found: dict[tuple[str, int], Figures]) -> None:
     print(
         f"\n{'1 customer, 200 products, 12 features':40}{'connections':>12}{'requests/s':>12}"
-        f"{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}{'Redis µs':>10}"
+        f"{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}{'Redis µs':>10}{'MGET µs':>9}"
     )
     for (name, connections), f in sorted(found.items(), key=lambda each: (each[0][1], -each[1].rate)):
         print(
-            f"{name:40}{connections:>12}{f.rate:>12,.0f}{f.p50:>9.2f}{f.p99:>9.2f}{f.cpu:>9.0f}{f.redis:>10.0f}"
+            f"{name:40}{connections:>12}{f.rate:>12,.0f}{f.p50:>9.2f}{f.p99:>9.2f}"
+            f"{f.cpu:>9.0f}{f.redis:>10.0f}{f.command:>9.0f}"
         )
-    ours, raw = found[OFF, 1], found[RAW, 1]
-    print(f"\n{'near-cache off':44}{'measured':>12}{'peer':>12}{'ratio':>9}{'goal':>12}")
+    for name in (ON, OFF):
+        judge(name, found)
+
+
+def judge(name: str, found: dict[tuple[str, int], Figures]) -> None:
+    ours, raw = found[name, 1], found[RAW, 1]
+    print(f"\n{name:44}{'measured':>12}{'peer':>12}{'ratio':>9}{'goal':>12}")
     line("p50 ms, raw MGET", ours.p50, raw.p50, "≤", 1.5)
     line("p99 ms, raw MGET", ours.p99, raw.p99, "≤", 1.5)
-    line("requests/s at 16 connections, Feast", found[OFF, 16].rate, found[FEAST, 16].rate, "≥", 60)
+    line("requests/s at 16 connections, Feast", found[name, 16].rate, found[FEAST, 16].rate, "≥", 60)
     line("p50 ms, absolute", ours.p50, 1.0, "≤", 1.5)
     line("p99 ms, absolute", ours.p99, 1.0, "≤", 5.0)
-    line("Redis CPU ms a request", ours.redis / 1000, 1.0, "≤", 0.1)
-    near = found[ON, 1]
-    print(f"\n{'near-cache on: the same request from memory':44}")
-    line("p50 ms, raw MGET", near.p50, raw.p50, "≤", 1.5)
-    line("p99 ms, raw MGET", near.p99, raw.p99, "≤", 1.5)
-    line("requests/s at 16 connections, Feast", found[ON, 16].rate, found[FEAST, 16].rate, "≥", 60)
+    line("Redis CPU ms a request, process", ours.redis / 1000, 1.0, "≤", 0.1)
+    line("Redis CPU ms a request, MGET alone", ours.command / 1000, 1.0, "≤", 0.1)
 
 
 def line(name: str, measured: float, peer: float, sign: str, goal: float) -> None:
