@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from ingest_servers import BATCH, SINGLE, Ingest, all_sent, event, features, ingest
+from ingest_servers import BATCH, PREFIX, SINGLE, Ingest, activity, all_sent, event, features, ingest
 from ingest_totals import history, stored, totals
 from redis_servers import RedisServer, free_port, redis_server
 
@@ -67,6 +67,25 @@ def test_a_full_redis_says_so_and_what_waits_is_applied_once_there_is_room(
         all_sent(pod, sent[1500:])
         assert pod.settled()["dead_letters"] == 0
         assert stored(client) == totals([*taken, *sent[1500:]])
+
+
+def test_of_a_full_redis_the_ids_that_nobody_needs_are_still_removed(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    views = {"activity": activity(source={"stream": {"lateness": "1m"}})}
+    with server.client() as client, ingest(features(server.url, views), tmp_path / "pod") as pod:
+        pod.send(event("fresh", customer_id="1"))
+        pod.settled()
+        (fresh,) = client.scan_iter(f"{PREFIX}:seen:*")
+        (field,) = eventually(lambda: client.hkeys(f"{PREFIX}:forgotten"))
+        head, minute = fresh.rsplit(b"}", 1)
+        past = head + b"}%d" % (int(minute) - 15)
+        client.sadd(past, *range(1000))
+        client.hset(f"{PREFIX}:forgotten", field, int(minute) - 20)
+        client.config_set("maxmemory", "1mb")
+        pod.configure(features(server.url, views, maxLagMs=20_000))  # a new revision is cleaned at once
+        eventually(lambda: not client.exists(past))
+        assert client.exists(fresh)
 
 
 def test_a_redis_that_takes_no_writes_loses_nothing(pod: Ingest, server: RedisServer) -> None:

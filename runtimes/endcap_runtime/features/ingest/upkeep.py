@@ -54,10 +54,11 @@ class Upkeep:
             await self._clean(serving, pulse)
 
     async def _clean(self, serving: Serving, pulse: Pulse) -> None:
+        """What makes room comes first: a store that is full takes nothing else."""
         views = serving.compiled.views
-        await serving.streams.counts.add(fed(views))
         horizon = pulse.horizon_ms - STANDSTILL_MS
         for view in views.values():
             if view.kind != "row":
                 await serving.redis.forget_seen([view], horizon - view.lateness_ms)
+        await serving.streams.counts.add(fed(views))
         await serving.streams.prune(CONSUMER_IDLE_MS)
