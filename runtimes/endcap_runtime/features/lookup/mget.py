@@ -154,11 +154,12 @@ class Packing:
 
     def mget(self, keys: Sequence[bytes]) -> bytes:
         """The whole command."""
-        packed = list(map(self._known.get, keys))
-        if None in packed:
+        try:
+            packed = list(map(self._known.__getitem__, keys))
+        except KeyError:
             self._learn(keys)
-            packed = list(map(self._known.get, keys))
-        return b"".join([b"*%d\r\n$4\r\nMGET\r\n" % (len(keys) + 1), *cast(list[bytes], packed)])
+            packed = list(map(self._known.__getitem__, keys))
+        return b"".join([b"*%d\r\n$4\r\nMGET\r\n" % (len(keys) + 1), *packed])
 
     def _learn(self, keys: Sequence[bytes]) -> None:
         if len(self._known) + len(keys) > _MOST_PACKED:

@@ -194,7 +194,9 @@ class EventLog:
     def _values(
         self, counts: Array, whole: Array, lists: dict[int, list[Any]], blank: NDArray[np.bool_]
     ) -> tuple[Array, ...]:
-        divisors = np.where(self._means, np.maximum(counts, 1), 1) * self._scales
+        divisors = self._scales
+        if self._means.any():
+            divisors = np.where(self._means, np.maximum(counts, 1), 1) * divisors
         values = values_of(self._simple, np.where(self._tallies, counts, whole), divisors, blank)
         for position in self._one_by_one:
             cell = self.columns[position].cell
