@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+import httpx
 import pytest
 from feature_sidecars import Feeder, Sidecar, config_of, sidecar
-from ingest_servers import Ingest, ingest
+from ingest_servers import Ingest, ingest, start
 from redis_servers import RedisServer, redis_server
 
 Window = Mapping[str, str]
@@ -130,3 +131,27 @@ def test_a_view_that_a_graph_writes_is_known_to_be_fed(features, pod):
     assert told["rows"] == 2
     assert abs(told["updated_ms"] - now) < 20_000
     assert told["since_ms"] > 0
+
+
+def test_ingest_tells_of_a_fault_while_it_is_configured_and_gets_over_it(redis, tmp_path):
+    pod = start(config_of("nothing://that.is.known"), tmp_path)
+    try:
+        rejected = _revision(pod, lambda page: page["rejected"])["rejected"]
+        assert rejected["reason"] == "Failed"
+        assert "scheme" in rejected["message"]
+        pod.configure(config_of(redis.url))
+        assert _revision(pod, lambda page: page["serving"])["rejected"] is None
+    finally:
+        pod.kill()
+
+
+def _revision(pod: Ingest, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    until = time.monotonic() + 30
+    while True:
+        try:
+            if holds(page := pod.get("/-/revision")):
+                return page
+        except httpx.ConnectError:
+            pass
+        assert time.monotonic() < until, pod.log[-2000:]
+        time.sleep(0.05)

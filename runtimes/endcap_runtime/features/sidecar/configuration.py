@@ -10,35 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from pydantic import ValidationError
-
-from endcap_api.features_config import FeaturesConfig
-from endcap_runtime.features.lookup import Bundle, Compiled, InvalidFeatures, compile_features
+from endcap_runtime.features.lookup import Bundle, Compiled
+from endcap_runtime.features.lookup.loading import WANTED, Refused, Rejected, Watched, compiled_of, failed
 
 log = logging.getLogger("endcap.features")
 
-WANTED = "features.json"
 LAST_GOOD = "last-good-features.json"
 _POLL_SECONDS = 0.2
-_AGAIN_SECONDS = 5.0
-_MOST_TOLD = 500
 _MOST_KEPT = 2
 
 Taken = Callable[[list[Compiled]], Awaitable[None]]
-
-
-class Rejected(NamedTuple):
-    """A revision that is not served, in the words of the status."""
-
-    revision: str | None
-    reason: str
-    message: str
 
 
 class Configuration:
@@ -46,8 +31,7 @@ class Configuration:
 
     def __init__(self, directory: Path, taken: Taken) -> None:
         self._file, self._good, self._taken = directory / WANTED, directory / LAST_GOOD, taken
-        self._seen: object = None
-        self._again = math.inf  # when what failed for a reason of ours is tried once more
+        self._watched = Watched(self._file)
         self._lock = asyncio.Lock()
         self._newest: list[Compiled] = []
         self.revisions: list[Compiled] = []
@@ -63,33 +47,22 @@ class Configuration:
     async def refresh(self) -> None:
         """Reads the directory now, where it changed since it was last read."""
         async with self._lock:
-            signature = self._signature()
-            if signature is not None and (signature != self._seen or time.monotonic() >= self._again):
-                self._seen, self._again = signature, math.inf
+            if self._watched.due():
                 await self._take()
-
-    def _signature(self) -> object:
-        """What changes when the kubelet swaps the directory behind its `..data` link, or somebody writes the file."""
-        try:
-            status = self._file.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
     async def _take(self) -> None:
         try:
             compiled = await asyncio.to_thread(_load, self._file)
-            self.rejected = None
             await self._accept(compiled, await self._last_good())
-        except _Refused as refused:
+            self.rejected = None
+        except Refused as refused:
             self.rejected = refused.rejected
-            told = {"reason": self.rejected.reason, "detail": self.rejected.message}
-            log.error("Revision refused", extra=told)  # noqa: TRY400 (the reason says all)
+            log.error("Revision refused", extra=self.rejected.told)  # noqa: TRY400 (the reason says all)
         except Exception as error:
             # A fault of ours must not end the watch: the next revision may be the remedy, or a moment's patience.
             log.exception("The configuration could not be taken")
-            self.rejected = _failed(error)
-            self._again = time.monotonic() + _AGAIN_SECONDS
+            self.rejected = failed(error)
+            self._watched.later()
 
     async def _last_good(self) -> list[Compiled]:
         """At most one; that it cannot be read is no reason to refuse the newest."""
@@ -97,8 +70,8 @@ class Configuration:
             return []
         try:
             return [await asyncio.to_thread(_load, self._good)]
-        except _Refused as refused:
-            log.warning("The last good features are refused", extra={"detail": refused.rejected.message})
+        except Refused as refused:
+            log.warning("The last good features are refused", extra=refused.rejected.told)
             return []
 
     async def _accept(self, compiled: Compiled, good: Sequence[Compiled]) -> None:
@@ -151,36 +124,8 @@ class Configuration:
         return {name: bundle.digest for name, bundle in newest.items()}
 
 
-def _failed(error: Exception) -> Rejected:
-    told = f"{type(error).__name__}: {error}"[:_MOST_TOLD]
-    return Rejected(None, "Failed", f"it could not be taken, and is tried again: {told}")
-
-
-class _Refused(Exception):
-    def __init__(self, rejected: Rejected) -> None:
-        super().__init__(rejected.message)
-        self.rejected = rejected
-
-
 def _load(file: Path) -> Compiled:
-    """Blocks. Raises _Refused."""
-    revision = None
-    try:
-        config = FeaturesConfig.model_validate_json(file.read_bytes())
-        revision = config.revision
-        compiled = compile_features(config)
-        compiled.warm()
-    except OSError as error:
-        raise _Refused(
-            Rejected(None, "Unreadable", f"{file.name} cannot be read: {error.strerror}")
-        ) from error
-    except ValidationError as error:
-        raise _Refused(Rejected(None, "InvalidSpec", _sentence(error))) from error
-    except InvalidFeatures as error:
-        raise _Refused(Rejected(revision, "InvalidSpec", str(error))) from error
+    """Blocks; ready for the first request. Raises Refused, and OSError, which may pass."""
+    compiled = compiled_of(file.read_bytes())
+    compiled.warm()
     return compiled
-
-
-def _sentence(error: ValidationError) -> str:
-    faults = error.errors(include_url=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
