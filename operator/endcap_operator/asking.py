@@ -16,12 +16,17 @@ import aiohttp
 
 from endcap_operator.keys import Key
 from endcap_operator.manifests.identity import PORT
-from endcap_operator.plan.facts import Fed, Report
+from endcap_operator.plan.facts import Away, Fed, Report
 from endcap_operator.plan.pods import Pod, Rejection, Serving
 
-TIMEOUT = aiohttp.ClientTimeout(total=1.0, connect=0.5)
+# Of a store that cannot be reached, an ingest pod says so when its own attempt has failed.
+TIMEOUTS = {
+    "/-/revision": aiohttp.ClientTimeout(total=1.0, connect=0.5),
+    "/v1/views": aiohttp.ClientTimeout(total=2.0, connect=0.5),
+}
 MOST_BYTES = {"/-/revision": 65536, "/v1/views": 1048576}
 REPORT_SECONDS = 4.5
+_UNAVAILABLE = 503
 _UNANSWERED = (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -30,7 +35,7 @@ class Pages:
     """`reports` remembers what each store's pods said last, and when: many views ask for the same."""
 
     http: aiohttp.ClientSession
-    reports: dict[Key, tuple[float, Report | None]] = field(default_factory=dict)
+    reports: dict[Key, tuple[float, Report | Away | None]] = field(default_factory=dict)
 
     async def serving(self, pod: Pod) -> Serving | None:
         try:
@@ -38,7 +43,7 @@ class Pages:
         except _UNANSWERED:
             return None
 
-    async def report(self, store: Key, pods: Iterable[Pod]) -> Report | None:
+    async def report(self, store: Key, pods: Iterable[Pod]) -> Report | Away | None:
         """Of the first ready pod that answers; at most one a few seconds."""
         at, before = self.reports.get(store, (float("-inf"), None))
         if time.monotonic() - at < REPORT_SECONDS:
@@ -52,7 +57,7 @@ class Pages:
     def forget(self, store: Key) -> None:
         self.reports.pop(store, None)
 
-    async def _ask(self, pods: Iterable[Pod]) -> Report | None:
+    async def _ask(self, pods: Iterable[Pod]) -> Report | Away | None:
         for pod in pods:
             try:
                 return _report(await self._page(pod, "/v1/views"), time.time_ns() // 1_000_000)
@@ -64,7 +69,7 @@ class Pages:
         if not (pod.running and pod.address):
             raise ValueError(f"pod {pod.name} does not run")
         host = f"[{pod.address}]" if ":" in pod.address else pod.address
-        async with self.http.get(f"http://{host}:{PORT}{path}", timeout=TIMEOUT) as answer:
+        async with self.http.get(f"http://{host}:{PORT}{path}", timeout=TIMEOUTS[path]) as answer:
             return dict(json.loads(await answer.content.read(MOST_BYTES[path])))
 
 
@@ -76,7 +81,9 @@ def _serving(answer: Mapping[str, Any]) -> Serving:
     return Serving(answer["serving"], refused)
 
 
-def _report(answer: Mapping[str, Any], now: int) -> Report:
+def _report(answer: Mapping[str, Any], now: int) -> Report | Away:
+    if answer.get("status") == _UNAVAILABLE:
+        return Away(str(answer["detail"]).partition(". ")[0])  # what follows is for who sends events
     views = {
         str(name): Fed(_whole(view.get("since_ms")), _whole(view.get("updated_ms")))
         for name, view in answer["views"].items()

@@ -19,7 +19,7 @@ from endcap_operator.manifests.identity import SELECTOR, Identity
 from endcap_operator.manifests.model import CONFIG
 from endcap_operator.plan.children import CHILD_KINDS, possible_children
 from endcap_operator.plan.entry import children_of, resource_of
-from endcap_operator.plan.facts import Observed, Referenced, Report, Resource
+from endcap_operator.plan.facts import Away, Observed, Referenced, Report, Resource
 from endcap_operator.plan.pods import Pod, pod_of
 from endcap_operator.plan.references import FEATURES, reached
 from endcap_operator.store import Store
@@ -49,6 +49,7 @@ class Observer:
         foreign = {key: known[key] for key in children_of(resource) if key in known.keys() - children.keys()}
         left = [key for key, manifest in foreign.items() if _is_left(manifest, resource)]
         pods = await self._read_back(resource.key, list(_own_pods(children, family)))
+        report = await self._report(resource, pods)
         return Observed(
             children=children,
             taken=tuple(key for key in foreign if key not in left),
@@ -56,7 +57,8 @@ class Observer:
             pods=tuple(pods),
             resources=dict(self._resources(self._related(resource.key))),
             callers=tuple(sorted(self.store.callers(resource.key))),
-            report=await self._report(resource, pods),
+            report=report if isinstance(report, Report) else None,
+            away=report if isinstance(report, Away) else None,
         )
 
     def forget(self, key: Key) -> None:
@@ -118,7 +120,7 @@ class Observer:
         }
         return self.noticed[key]
 
-    async def _report(self, resource: Resource, pods: Iterable[Pod]) -> Report | None:
+    async def _report(self, resource: Resource, pods: Iterable[Pod]) -> Report | Away | None:
         if resource.key.kind == "FeatureStore":
             return await self.pages.report(resource.key, _ingesting(pods))
         if not isinstance(resource.spec, FeatureViewSpec):

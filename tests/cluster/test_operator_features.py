@@ -337,6 +337,20 @@ def test_a_store_that_falls_behind_says_so_and_that_it_caught_up(
     world.says("FeatureView", shop, "customer-activity", "Fresh", "OnTime", 60)
 
 
+def test_a_store_that_its_pods_cannot_ask_says_why_and_that_it_is_back(
+    world: Operated, shop: str, fed: Replica
+) -> None:
+    told = fed.views
+    fed.views = {"status": 503, "detail": "The store does not accept the password. Send it again later."}
+    world.client.apply(feature_store(**EMBEDDED, description="look again"), shop)
+    found = world.says("FeatureStore", shop, "default", "Ready", "StoreUnreachable", 60)
+    assert found["status"] == "False"
+    assert found["message"].startswith("The store does not accept the password. Check spec.redis")
+    world.says("FeatureBundle", shop, "customer-preference", "Ready", "FeatureStoreNotReady")
+    fed.views = told
+    world.says("FeatureStore", shop, "default", "Ready", "Serving", 60)
+
+
 def test_a_bundle_knows_who_asks_for_it(world: Operated, shop: str) -> None:
     users = lambda: status(world, shop, "FeatureBundle", "customer-preference").get("usedBy")  # noqa: E731
     eventually(lambda: users() == ["InferenceGraph/basket"], "used")

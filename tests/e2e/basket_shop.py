@@ -60,6 +60,7 @@ class Shop:
 
     def open(self) -> None:
         """The namespace, under the restricted Pod Security standard, and the credentials of the store."""
+        eventually(self._not_leaving, f"namespace {self.namespace} of an earlier run is gone", LONG)
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         metadata = {"name": self.namespace, "labels": labels}
         self.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -67,6 +68,11 @@ class Shop:
         keys = {"accessKey": store.access_key, "secretKey": store.secret_key}
         data = {name: base64.b64encode(value.encode()).decode() for name, value in keys.items()}
         self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "model-store"}, "data": data})
+
+    def _not_leaving(self) -> bool:
+        """What is applied to a namespace that is on its way out goes with it, although it is taken."""
+        found = self.client.get("Namespace", "", self.namespace) or {}
+        return "deletionTimestamp" not in found.get("metadata", {})
 
     def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
         return self.client.apply(manifest, self.namespace)

@@ -42,7 +42,7 @@ from endcap_api.features_config import FeaturesConfig
 from endcap_api.runtime_config import GraphConfig
 from endcap_operator.keys import Key
 from endcap_operator.plan.entry import plan_for, resource_of
-from endcap_operator.plan.facts import Fed, Observed, Plan, Referenced
+from endcap_operator.plan.facts import Away, Fed, Observed, Plan, Referenced
 from endcap_operator.plan.freshness import shown_span
 from endcap_operator.plan.pods import Rejection, Serving
 from endcap_operator.plan.references import named_by, reached
@@ -243,6 +243,15 @@ def test_a_store_that_is_down_degrades_the_graph_and_does_not_take_it_away() -> 
     found = conditions(planned(asking, observed))
     assert found["Ready"]["status"] == "True"
     assert found["Degraded"]["reason"] == "FeatureStoreNotReady"
+
+
+def test_a_store_whose_pods_are_ready_and_cannot_ask_it_is_not_ready() -> None:
+    """A wrong password, say: the pods run, and what is wrong is told where one looks."""
+    away = replace(settled_store(), report=None, away=Away("The store does not accept the password"))
+    found = conditions(planned(stored(feature_store()), away))["Ready"]
+    assert (found["status"], found["reason"]) == ("False", "StoreUnreachable")
+    assert found["message"].startswith("The store does not accept the password. Check spec.redis")
+    assert conditions(planned(stored(feature_store()), settled_store()))["Ready"]["status"] == "True"
 
 
 def version(model: Referenced) -> str | None:

@@ -57,13 +57,20 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Away:
+    """What an ingest pod says that cannot ask its store."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Observed:
     """What is in the cluster.
 
     `children` are our own; `taken` are objects of someone else that have the name of a child, and `left` those that
     an earlier resource of this name left for the garbage collector. `resources` are those that exist of the ones that
     matter: what a resource names, directly or not, and of features also what names it. `callers` name it directly.
-    `report` is None where no ingest pod of the store could be asked.
+    `report` is None where no ingest pod of the store could be asked, or where the store is `away`.
     """
 
     children: Mapping[Key, Manifest] = field(default_factory=dict)
@@ -73,6 +80,7 @@ class Observed:
     resources: Mapping[Key, Referenced] = field(default_factory=dict)
     callers: tuple[Key, ...] = ()
     report: Report | None = None
+    away: Away | None = None
 
     def child(self, identity: Identity, kind: str) -> Manifest | None:
         return self.children.get(identity.key(kind))

@@ -40,6 +40,7 @@ REMEDIES = {
     "Outdated": "Run the job or the graph that writes this view again, or raise spec.ttl",
     "PickleRefused": "Save the model as .txt or .skops, or set model.allowPickle if you made the pickle yourself",
     "RolloutStuck": "See `kubectl describe pod`; often a Secret or a claim that the spec names does not exist",
+    "StoreUnreachable": "Check spec.redis, its Secret and that the Redis runs; it is asked again by itself",
     "Unschedulable": "Lower spec.resources, or add a node; a claim must exist in this namespace",
 }
 

@@ -19,7 +19,7 @@ from endcap_operator.manifests.redis import credentials_of, redis_children
 from endcap_operator.plan.children import deployment_of, pruned, seed
 from endcap_operator.plan.conditions import Condition, accepted, condition, status_of
 from endcap_operator.plan.configuration import data_of, kept_features, nudges, recheck
-from endcap_operator.plan.facts import Observed, Plan, Resource
+from endcap_operator.plan.facts import Away, Observed, Plan, Resource
 from endcap_operator.plan.features import (
     model_behind,
     problems_of_bundle,
@@ -27,7 +27,7 @@ from endcap_operator.plan.features import (
     view_config,
 )
 from endcap_operator.plan.freshness import asked_again, shown_span
-from endcap_operator.plan.pods import Pod
+from endcap_operator.plan.pods import Failure, Pod
 from endcap_operator.plan.remedies import advised, waiting_for
 from endcap_operator.plan.rollout import Rollout, rollout
 from endcap_operator.platform import Platform
@@ -144,7 +144,8 @@ def _within(bundle: FeatureBundleSpec, views: Mapping[str, ViewConfig]) -> bool:
 def _status(
     resource: Resource, spec: FeatureStoreSpec, observed: Observed, parts: Sequence[Part], waits: str
 ) -> dict[str, Any]:
-    conditions = [accepted(resource.generation), _ready(resource.generation, parts, waits)]
+    ready = _ready(resource.generation, parts, observed.away, waits)
+    conditions = [accepted(resource.generation), ready]
     report = observed.report
     said = {"lag": shown_span(report.lag_ms), "deadLetters": report.dead_letters} if report else {}
     return {
@@ -169,11 +170,15 @@ def _durability(spec: FeatureStoreSpec) -> str:
     return _DURABILITY[embedded.fsync, embedded.storage is not None]
 
 
-def _ready(generation: int, parts: Sequence[Part], waits: str) -> Condition:
+def _ready(generation: int, parts: Sequence[Part], away: Away | None, waits: str) -> Condition:
+    """Pods that are ready are not enough: they may have the wrong password of a Redis, or its wrong address."""
     counted = "; ".join(f"{part.title}: {part.state.counted}" for part in parts)
-    if all(part.state.ready for part in parts):
+    running = all(part.state.ready for part in parts)
+    if running and not away:
         return condition("Ready", "True", "Serving", f"{counted}.", generation)
     failure = next((part.state.failure for part in parts if part.state.failure), None)
+    if running and away:
+        failure = Failure("StoreUnreachable", away.message)
     if failure:
         return condition("Ready", "False", failure.reason, advised(failure), generation)
     return condition("Ready", "False", "Starting", f"{counted}.{waits}", generation)
