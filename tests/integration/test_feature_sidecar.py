@@ -239,6 +239,16 @@ def test_a_result_that_is_written_back_is_a_feature_in_the_next_lookup(features)
     assert status(preference(features, "r2"), "last_intent") == "PRESENT"
 
 
+def test_a_result_of_a_time_to_come_is_refused(features):
+    """It would keep newer ones out until then."""
+    ahead = {**record(keys={"customer_id": ["a1", "a2"]}), "time_ms": int(time.time() * 1000) + 120_000}
+    answer = features.post("/v1/records", ahead)
+    assert answer.status_code == 422
+    (fault,) = answer.json()["errors"]
+    assert fault["field"] == "time_ms"
+    assert "clock" in fault["message"]
+
+
 def test_what_was_served_is_logged_by_the_id_of_its_request(features, redis, config):
     served = {
         "step": "who", "bundle": "product", "digest": "d", "keys": {"product_id": ["1"]},

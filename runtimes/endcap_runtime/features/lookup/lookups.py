@@ -38,6 +38,10 @@ class Lookups:
         self.metrics = metrics
         self._evaluations = Evaluations()
 
+    def now_ms(self, store: str) -> int:
+        """The clock of a store, by the digest of its configuration."""
+        return self.sources[store].now_ms
+
     async def look_up(self, wanted: Sequence[Wanted], deadline: float) -> list[Found]:
         """What is found by `deadline` (time.monotonic()). Raises StoreRequired; nothing else of the store's."""
         parts = [

@@ -95,7 +95,8 @@ class SocketApp:
 
     async def _record(self, request: Request) -> Response:
         self._refuse_start()
-        self._records.add(await record_request(request.body, self._configuration))
+        record = await record_request(request.body, self._configuration, self._lookups.now_ms)
+        self._records.add(record)
         return Response(202, b"{}")
 
     def _refuse_start(self) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -23,17 +23,29 @@ _OPTIONAL = {"graph", "revision", "served", "write"}
 _SERVED = {"step", "bundle", "digest", "keys", "columns", "statuses"}
 _WRITE = {"view", "keys", "features", "version"}
 _LATEST = 2**53
+_AHEAD_MS = 60_000
+
+Clock = Callable[[str], int]  # of a store by the digest of its configuration, in ms
 
 
-async def record_request(body: bytes, configuration: Configuration) -> Record:
+async def record_request(body: bytes, configuration: Configuration, clock: Clock) -> Record:
     """Raises Problem: 400 malformed, 404 unknown bundle or view, 422 a row that does not fit its view."""
     value = members(body, _REQUIRED, _OPTIONAL)
     _check_head(value)
     rows: dict[str, list[Row]] = {}
     for number, write in enumerate(_objects(value, "write", _WRITE)):
         store, packed = _rows(f"write[{number}]", write, value["time_ms"], configuration.revisions)
+        _refuse_ahead(value["time_ms"], clock(store))
         rows.setdefault(store, []).extend(packed)
     return Record(value["request_id"], rows, await _served(value, configuration))
+
+
+def _refuse_ahead(at_ms: int, now_ms: int) -> None:
+    if at_ms > now_ms + _AHEAD_MS:
+        message = (
+            "is more than 60 s ahead of the store, and newer rows would never win: set this node's clock"
+        )
+        raise unfit(FieldError("time_ms", message))
 
 
 def _check_head(value: Mapping[str, Any]) -> None:

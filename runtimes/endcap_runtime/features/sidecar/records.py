@@ -75,9 +75,17 @@ class Records:
             if not self._queue:
                 self._filled.clear()
             for store in {store for record in batch for store in (*record.rows, *record.served)}:
-                await self._to_store(store, batch)
+                await self._guarded(store, batch)
             if not self._queue:
                 self._written.set()
+
+    async def _guarded(self, store: str, batch: Sequence[Record]) -> None:
+        """A fault of ours costs its batch, not all that come after."""
+        try:
+            await self._to_store(store, batch)
+        except Exception:
+            log.exception("Records could not be written")
+            self._dropped.inc(len(batch))
 
     async def drained(self, seconds: float) -> None:
         """Until all is written, or for so long."""
