@@ -12,10 +12,11 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from endcap_runtime.features.lookup import Lookups
 from endcap_runtime.features.lookup.metrics import LookupMetrics
@@ -31,6 +32,9 @@ from endcap_runtime.server import Lifecycle
 log = logging.getLogger("endcap.features")
 
 _RECORDS_SECONDS = 3.0
+_LOOK_SECONDS = 0.5
+
+Listening = Coroutine[Any, Any, asyncio.Server]
 
 
 class Settings(NamedTuple):
@@ -121,14 +125,32 @@ async def _running(*coroutines: object) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _listening_socket(app: App, path: Path) -> AsyncIterator[set[Connection]]:
-    """Open to whoever shares the directory: the containers of the pod have users of their own."""
+    """Open to whoever shares the directory: the containers of the pod have users of their own.
+
+    A socket without its file can be reached by nobody, and no probe would tell: it is bound anew.
+    """
     connected: set[Connection] = set()
     loop = asyncio.get_running_loop()
-    server = await loop.create_unix_server(lambda: Connection(app, connected), sock=_bound(path))
+    listen = partial(loop.create_unix_server, lambda: Connection(app, connected))
+    servers = [await listen(sock=_bound(path))]
     try:
-        yield connected
+        async with _running(_kept(path, servers, listen)):
+            yield connected
     finally:
-        _close(server, connected)
+        _close(servers[0], connected)
+
+
+async def _kept(path: Path, servers: list[asyncio.Server], listen: Callable[..., Listening]) -> None:
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        if _deleted(path):
+            log.warning("The socket's file was deleted: it is bound anew", extra={"socket": str(path)})
+            servers[0].close()
+            servers[0] = await listen(sock=_bound(path))
+
+
+def _deleted(path: Path) -> bool:
+    return not path.exists()
 
 
 def _bound(path: Path) -> socket.socket:
