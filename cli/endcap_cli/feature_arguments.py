@@ -11,6 +11,7 @@ EVENTS_PORT = 8070
 LOCAL_URL = f"http://127.0.0.1:{EVENTS_PORT}"
 DEFAULT_STORE = "default"
 DEFAULT_SAMPLE = 100
+SETTLE_SECONDS = 60
 WHERE = f"""\
 The store is the one at --url, or with --local that of an `endcap run` on this machine ({LOCAL_URL}), or
 ENDCAP_INGEST_URL; else FeatureStore --store in the cluster of the kubeconfig, through its API server.
@@ -41,14 +42,17 @@ optionally updated_at. A row replaces only an older one, so the same file can be
 """
 LOG = """\
 Fetch the serving log: which features were served for which request, so that training uses what was served.
+The columns of a Parquet file have the types of the definitions, so that the files of all days have one schema.
 
   endcap features log --request 3f1c… --local
   endcap features log --output served.parquet
+  endcap features log --output served.parquet --files examples/02-live-features --local
 """
 SEND = """\
 Send events, one CloudEvent as JSON a line, and tell which were refused and why. When the store asks to wait,
 the command waits. Exit status 1 when any was refused.
 
+  endcap events send events.jsonl --now --wait --local
   endcap events send events.jsonl --now --save sent.jsonl --local
   endcap events send yesterday.jsonl --speed 60
 """
@@ -165,6 +169,12 @@ def _add_log(actions: _Commands[argparse.ArgumentParser]) -> None:
     command = _reaching(actions, "log", "fetch what was served", LOG, "endcap_cli.features.log:run")
     command.add_argument("--request", metavar="ID", help="only this request (x-request-id)")
     command.add_argument("--output", default="-", metavar="FILE", help=f"{PARQUET} (default -)")
+    command.add_argument(
+        "--files",
+        nargs="+",
+        metavar="FILE|DIR",
+        help="the resources, for the types of Parquet; without any, those of the cluster",
+    )
 
 
 def _add_send(actions: _Commands[argparse.ArgumentParser]) -> None:
@@ -172,6 +182,11 @@ def _add_send(actions: _Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("file", metavar="FILE", help="JSON lines, or - for standard input")
     command.add_argument(
         "--save", type=Path, metavar="FILE", help="write what was taken, as it was sent: for features check"
+    )
+    command.add_argument(
+        "--wait",
+        action="store_true",
+        help=f"end only when all count: no event waits to be applied (at most {SETTLE_SECONDS} s)",
     )
     command.add_argument("--rate", type=_positive, metavar="N", help="at most so many events a second")
     times = command.add_mutually_exclusive_group()

@@ -105,7 +105,7 @@ def _retry_after(answer: Answer) -> float:
 @contextmanager
 def ingest_of(arguments: argparse.Namespace) -> Iterator[Ingest]:
     """Those that the options, ENDCAP_INGEST_URL or the kubeconfig name; see feature_arguments."""
-    url = _url(arguments)
+    url = url_of(arguments)
     if url:
         with httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False) as client:
             yield Ingest(url, _direct(client, url))
@@ -117,7 +117,8 @@ def ingest_of(arguments: argparse.Namespace) -> Iterator[Ingest]:
         yield ingest
 
 
-def _url(arguments: argparse.Namespace) -> str | None:
+def url_of(arguments: argparse.Namespace) -> str | None:
+    """Where the store is said to be; None where it is that of a cluster."""
     if arguments.local:
         return LOCAL_URL
     url = arguments.url or (None if arguments.kubeconfig or arguments.context else os.environ.get(URL))

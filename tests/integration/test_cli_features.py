@@ -69,7 +69,16 @@ def test_what_the_graph_answered_is_written_back_and_logged(run: FeatureRun, tmp
     assert {row["who.customer_id"] for row in rows} == {"7"}
     target = tmp_path / "served.parquet"
     run.command("features", "log", "--output", str(target))
-    assert {"request_id", "time", "item.sold_1h", "who.buys_1h"} <= set(pq.read_table(target).column_names)
+    untold = pq.read_schema(target)
+    assert {"request_id", "time", "item.sold_1h", "who.buys_1h"} <= set(untold.names)
+    files = ("--files", str(run.folder.path))
+    run.command("features", "log", "--request", request, "--output", str(target), *files)
+    told = pq.read_schema(target)
+    assert told.field("who.favourites_1h").type == pa.list_(pa.string())
+    assert told.field("item.turnover").type == pa.float64()
+    assert told == untold
+    said = run.command("features", "log", *files, status=2).stderr
+    assert "--files: only Parquet has types" in said
 
 
 def test_features_are_shown_with_status_window_and_meaning(run: FeatureRun) -> None:

@@ -170,6 +170,20 @@ def test_what_another_version_of_the_model_wrote_no_longer_counts(
     until(lambda: features(run, "customer", customer_id="7")["last_products"], lambda value: value != [])
 
 
+def test_a_view_that_an_edit_makes_start_cold_is_told(
+    start: Callable[..., FeatureRun], folder: FeatureFolder, tmp_path: Path
+) -> None:
+    run = start()
+    run.until_said(READY)
+    run.command("events", "send", str(written(tmp_path / "events.jsonl", *purchases(3))), "--wait")
+    assert features(run, "customer", customer_id="7")["buys_1h"] == 3
+    folder.views["habits"] = changed(folder.views["habits"], "spec.source.stream.maxEvents", 32)
+    folder.write()
+    run.until_said("view habits starts cold: its packing changed\n")
+    assert features(run, "customer", customer_id="7")["buys_1h"] == 0
+    assert "view sales" not in run.said.read_text()
+
+
 def test_a_redis_that_dies_degrades_and_is_started_again(
     start: Callable[..., FeatureRun], tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cloudevents.core.bindings.http import to_binary_event, to_structured_event
 from cloudevents.core.v1.event import CloudEvent
-from ingest_servers import Ingest, event, features, ingest
+from ingest_servers import Ingest, activity, event, features, ingest, profile
 from ingest_totals import history, stored, totals
 from redis_servers import RedisServer, redis_server
 
@@ -87,3 +87,23 @@ def test_binary_mode_is_held_to_the_same(pod: Ingest) -> None:
     assert answer.status_code == 422
     assert [fault["field"] for fault in answer.json()["errors"]] == ["events[0].id", "events[0].time"]
     assert pod.post("/v1/events", b"{}", "application/json").status_code == 422
+
+
+def test_an_event_of_a_type_that_nobody_reads_is_told_which_are_read(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    """Of a near name, that one; else the first ten, so that a store of hundreds still answers in a line."""
+    many = [f"sale-{number:02}" for number in range(12)]
+    counted = [{**activity()["features"][0], "name": f"n{n}", "event": kind} for n, kind in enumerate(many)]
+    cases = (
+        ({"activity": activity()}, "the types that are read are click, purchase; name others"),
+        ({"activity": activity(features=counted)}, f"the types that are read are {', '.join(many[:10])}, …;"),
+        ({"profile": profile()}, "no view of this store reads it: name it in a feature"),
+    )
+    for number, (views, listed) in enumerate(cases):
+        with ingest(features(server.url, views), tmp_path / f"pod-{number}") as pod:
+            answer = pod.send(event("e1", kind="Überweisung", customer_id="1"))
+        assert answer.status_code == 422
+        (fault,) = answer.json()["errors"]
+        assert fault["field"] == "events[0].type"
+        assert listed in fault["message"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from local_feature_runs import FeatureRun, until
+from local_feature_runs import FeatureRun
 from local_runs import Folder
 
 from endcap_api.v1alpha1.steps import Step
@@ -52,11 +52,7 @@ def test_the_page_of_features_does_what_it_says(
         run.until_said("edits of the YAML files are followed")
         for command, printed in commands[2:]:
             there = [word for word in command if word != "--local"]
-            # What was accepted is visible a moment later.
-            until(
-                lambda there=there: run.command(*there).stdout,
-                lambda shown, printed=printed: shown == printed,
-            )
+            assert run.command(*there).stdout == printed
     finally:
         run.end()
 

@@ -16,8 +16,10 @@ from typing import Any, TextIO
 
 from endcap_cli.events.file import Line, latest, read, shifted
 from endcap_cli.events.pace import as_it_happened, at_rate, batches
+from endcap_cli.events.settling import still_waiting
+from endcap_cli.feature_arguments import SETTLE_SECONDS
 from endcap_cli.ingest import FAILURES, Ingest, Refused, ingest_of
-from endcap_cli.terminal import CommandError, complain, say
+from endcap_cli.terminal import CommandError, complain, counted, say
 
 PATH = "/v1/events"
 BATCH = "application/cloudevents-batch+json"
@@ -38,8 +40,21 @@ def run(arguments: argparse.Namespace) -> int:
             if sending.accepted:
                 complain(f"{sending.summary()}; {AGAIN}")
             raise error from None
-    say(sending.summary())
+        say(sending.summary())
+        if arguments.wait:
+            _settle(ingest)
     return 1 if sending.refused else 0
+
+
+def _settle(ingest: Ingest) -> None:
+    """Raises CommandError when events still wait after a while: those of others count too."""
+    if waiting := still_waiting(ingest, SETTLE_SECONDS):
+        remedy = (
+            "they will count later; see lag and Ready of the FeatureStore, more ingest.replicas apply faster"
+        )
+        raise CommandError(
+            f"{counted(waiting, 'event')} still wait to be applied after {SETTLE_SECONDS} s: {remedy}"
+        )
 
 
 def _refuse_overwriting(save: Path | None, file: str) -> None:

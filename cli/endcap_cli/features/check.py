@@ -17,6 +17,8 @@ from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec, Selected
 from endcap_api.v1alpha1.featureview import Feature, FeatureViewSpec
 from endcap_cli.events.file import read
+from endcap_cli.events.settling import still_waiting
+from endcap_cli.feature_arguments import SETTLE_SECONDS
 from endcap_cli.feature_contracts import Features
 from endcap_cli.features.definitions import features_of
 from endcap_cli.features.history import ASSUMED, Entity, History
@@ -25,7 +27,6 @@ from endcap_cli.ingest import Ingest, ingest_of
 from endcap_cli.terminal import CommandError, complain, counted, say
 
 ENTITIES_A_REQUEST = 100
-SETTLE_SECONDS = 30.0
 # What a lookup says of a value that events alone cannot confirm.
 NOT_COMPARED = ("EXPIRED", "STALE")
 
@@ -105,10 +106,7 @@ def _sample(entities: Mapping[Entity, Any], arguments: argparse.Namespace) -> li
 
 def _settle(ingest: Ingest) -> None:
     """Events that wait are in the files and not yet in the features."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while (waiting := int(ingest.get("/v1/views")["backlog"])) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    if waiting:
+    if waiting := still_waiting(ingest, SETTLE_SECONDS):
         complain(f"note: {counted(waiting, 'event')} still wait to be applied, which makes differences")
 
 

@@ -14,6 +14,7 @@ from endcap_api.v1alpha1.featurestore import FeatureStoreSpec
 from endcap_cli.run import redis
 from endcap_cli.run.children import Children
 from endcap_cli.run.environment import SERVE_INGEST, features_environment
+from endcap_cli.run.layouts import Layout, changed, layouts
 from endcap_cli.run.process import Child, StartFailed, is_free, rejected, serving
 from endcap_cli.run.sidecar import write
 from endcap_cli.run.told import store_here
@@ -26,12 +27,13 @@ POLL_SECONDS = 0.05
 
 @dataclass
 class Store:
-    """`redis` is ours where the store is embedded; `config` is where it is."""
+    """`redis` is ours where the store is embedded; `config` is where it is; `layouts` are those served since then."""
 
     config: StoreConfig
     redis: Child | None
     ingest: Child | None = None
     told: FeaturesConfig | None = None
+    layouts: set[Layout] = field(default_factory=set)
 
     @property
     def children(self) -> list[Child]:
@@ -100,7 +102,7 @@ class Stores:
             _doubt(name, store)
         elif refused := self._swapped(store.ingest, config):
             raise StartFailed(f"store {name.name}: {refused}")
-        store.told = config
+        _take(store, config)
 
     def _ingest(self, name: Name) -> Child:
         begun, places = time.monotonic(), self.children.places
@@ -139,6 +141,14 @@ class Stores:
         for name in set(self.known) - set(specs):
             complain(f"store {name.name}: no longer in the files, ended")
             self.children.drop(reversed(self.known.pop(name).children))
+
+
+def _take(store: Store, config: FeaturesConfig) -> None:
+    """What the ingest serves from now on; says which views begin anew by it."""
+    for line in changed(store.told, config, store.layouts) if store.told else ():
+        complain(line)
+    store.layouts |= set(layouts(config).values())
+    store.told = config
 
 
 def _doubt(name: Name, store: Store) -> None:

@@ -22,6 +22,7 @@ from endcap_runtime.wire.faults import MOST_ERRORS
 
 _BUSY = "As many events wait as may: send these again later."
 ANSWER_SECONDS = 2.0  # a producer, and all that wait behind it for a place, hear of a store that stands still
+MOST_TYPES = 10
 _AWAY = {
     "out_of_memory": "has no memory left: give it more, or keep shorter windows and fewer events",
     "readonly": "takes no writes at present, as while another node takes its place",
@@ -109,9 +110,7 @@ def _faults(compiled: Compiled, event: Event) -> Iterator[FieldError]:
     """What the views that read the event say against it; the same fault of two views once."""
     readers = compiled.readers.get(event.type)
     if readers is None:
-        meant = nearest(event.type, compiled.readers)
-        hint = f"did you mean {meant}?" if meant else "name it in a feature of a FeatureView"
-        yield FieldError("type", f"no view of this store reads it: {hint}")
+        yield FieldError("type", f"no view of this store reads it: {_read_instead(event.type, compiled)}")
         return
     told = set()
     for view in readers:
@@ -122,6 +121,17 @@ def _faults(compiled: Compiled, event: Event) -> Iterator[FieldError]:
             if fault not in told:
                 told.add(fault)
                 yield fault
+
+
+def _read_instead(unknown: str, compiled: Compiled) -> str:
+    if meant := nearest(unknown, compiled.readers):
+        return f"did you mean {meant}?"
+    remedy = "in a feature of a FeatureView"
+    if not compiled.readers:
+        return f"name it {remedy}"
+    known = sorted(compiled.readers)
+    more = ", …" if len(known) > MOST_TYPES else ""
+    return f"the types that are read are {', '.join(known[:MOST_TYPES])}{more}; name others {remedy}"
 
 
 def _fault(error: InvalidEvent | InvalidEntity) -> FieldError:
