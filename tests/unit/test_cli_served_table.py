@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from builders import changed
 from local_feature_runs import bundles, facts, habits, sales, shown
 
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
@@ -16,15 +17,15 @@ from endcap_cli.features.served_table import table, types_of
 from endcap_cli.features.training import rows_of
 from endcap_cli.terminal import CommandError
 
-KNOWN = Features.of(
-    {
-        v["metadata"]["name"]: FeatureViewSpec.model_validate(v["spec"])
-        for v in (sales(), habits(), facts(), shown())
-    },
-    {b["metadata"]["name"]: FeatureBundleSpec.model_validate(b["spec"]) for b in bundles()},
-).bundle_contracts
+NUMBERED = changed(shown(), "spec.features[0].items.type", "integer")
+VIEWS = {
+    view["metadata"]["name"]: FeatureViewSpec.model_validate(view["spec"])
+    for view in (sales(), habits(), facts(), NUMBERED)
+}
+BUNDLES = {b["metadata"]["name"]: FeatureBundleSpec.model_validate(b["spec"]) for b in bundles()}
+KNOWN = Features.of(VIEWS, BUNDLES).bundle_contracts
 DEFAULTS = {"buys_1h": 0, "dearest_1h": 0.0, "favourites_1h": [], "last_products": []}
-SERVED = {"buys_1h": 2, "dearest_1h": 4.5, "favourites_1h": ["a"], "last_products": ["1", "2"]}
+SERVED = {"buys_1h": 2, "dearest_1h": 4.5, "favourites_1h": ["a"], "last_products": [1, 2]}
 
 
 def record(columns: dict[str, Any], **head: Any) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def test_a_day_of_empty_values_has_the_schema_of_any_other() -> None:
     backwards = dict(reversed(SERVED.items()))
     empty, full = made(record(DEFAULTS, graph=None, revision=None)), made(record(backwards), record(DEFAULTS))
     assert empty.schema == full.schema
-    assert empty.schema.field("who.last_products").type == pa.list_(pa.string())
+    assert empty.schema.field("who.last_products").type == pa.list_(pa.int64())
     assert empty.schema.field("who.dearest_1h").type == pa.float64()
     assert empty.schema.field("who.customer_id").type == pa.string()
     assert full.column("who.favourites_1h").to_pylist() == [["a"], []]
