@@ -144,7 +144,7 @@ def test_of_a_redis_whose_file_lost_its_end_the_rest_is_applied_once(
         for number in range(20):
             producer = _Producer(pod, history(str(number), 1000, number))
             producer.start()
-            time.sleep(chance.uniform(0.1, 0.4))
+            producer.reach(chance.randrange(5, 50))
             server.kill()
             producer.join()
             sent += producer.sent
@@ -176,6 +176,12 @@ class _Producer(threading.Thread):
             self.sent.append(given)
             if self._pod.send(given).is_error:
                 return
+
+    def reach(self, count: int) -> None:
+        until = time.monotonic() + 30
+        while len(self.sent) < count:
+            assert time.monotonic() < until, self._pod.log[-2000:]
+            time.sleep(0.001)
 
 
 def _cut_off(folder: Path, count: int) -> None:
