@@ -137,6 +137,18 @@ def test_a_sidecar_that_is_a_moment_late_is_no_trouble_and_one_that_stays_away_i
     assert conditions(plan)["Progressing"]["status"] == ("False" if overdue else "True")
 
 
+def test_a_pod_without_a_sidecar_that_is_being_replaced_by_one_with_it_is_no_trouble() -> None:
+    """It cannot serve the revision, and says so, until the pod that can has taken its place."""
+    asking, before = with_features(graph_resource()), settled_graph(graph_resource())
+    observed = replace(before, resources={**before.resources, **EVERYTHING})
+    revision = planned(asking, observed).status["revision"]
+    refusing = Serving("before", Rejection(revision, "FeaturesUnavailable", "no sidecar answers"))
+    pods = tuple(replace(p, serving=refusing, nudged=revision, overdue=True) for p in observed.pods)
+    found = conditions(planned(asking, replace(observed, pods=pods)))
+    assert (found["Progressing"]["status"], found["Progressing"]["reason"]) == ("True", "RollingOut")
+    assert found["Degraded"]["status"] == "False"
+
+
 def test_a_change_of_the_store_alone_is_told_to_the_pods_once() -> None:
     """It changes no revision, and the kubelet would take a minute."""
     asking = with_features(graph_resource())

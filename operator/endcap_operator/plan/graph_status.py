@@ -140,8 +140,12 @@ def _down(situation: Situation) -> Failure | None:
 
 
 def rejected(situation: Situation) -> Failure | None:
-    """A revision that pods refuse: they serve the one before, and say why."""
-    found = rejections(situation.observed.pods, situation.revision) if situation.revision else []
+    """A revision that pods refuse: they serve the one before, and say why. Those that are replaced may well do so:
+    a revision that looks features up is not for a pod without a sidecar.
+    """
+    kept = situation.state.template if situation.state and situation.state.outdated else None
+    lasting = [pod for pod in situation.observed.pods if kept is None or pod.template == kept]
+    found = rejections(lasting, situation.revision) if situation.revision else []
     if not found:
         return None
     first, count = found[0], len(found)

@@ -15,13 +15,14 @@ from endcap_operator.plan.pods import Failure, Pod
 
 @dataclass(frozen=True)
 class Rollout:
-    """`pods` that exist, `ready` of them, `wanted` in the end; `outdated` are of a template that is replaced."""
+    """`pods` that exist, `ready` of them, `wanted` in the end; `outdated` are of another `template` and replaced."""
 
     wanted: int
     pods: int
     ready: int
     outdated: int
     failure: Failure | None
+    template: str = ""
 
     @property
     def complete(self) -> bool:
@@ -49,6 +50,7 @@ def rollout(planned: Manifest, live: Manifest | None, pods: Sequence[Pod]) -> Ro
         ready=ready,
         outdated=len(pods) - len(current),
         failure=(_pod_failure(current) or _deployment_failure(live)) if short else None,
+        template=template,
     )
 
 
