@@ -285,10 +285,11 @@ def test_a_secret_is_asked_for_when_it_may_not_be_there_and_never_with_a_passwor
     assert first.secret["stringData"] == {"username": "endcap"}
     settled = settled_store()
     assert planned(store, settled).secret is None
-    waiting = tuple(
-        replace(p, ready=False, running=False) if p.component == "store" else p for p in settled.pods
-    )
-    assert planned(store, replace(settled, pods=waiting)).secret is not None
+    for component in ("store", "ingest"):
+        waiting = tuple(
+            replace(p, ready=False, running=False) if p.component == component else p for p in settled.pods
+        )
+        assert planned(store, replace(settled, pods=waiting)).secret is not None, component
     own = stored(feature_store(redis={"url": "redis://cache:6379"}))
     assert planned(own, Observed()).secret is None
 

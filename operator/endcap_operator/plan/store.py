@@ -89,9 +89,12 @@ def _redis(
 
 
 def _secret(identity: Identity, spec: FeatureStoreSpec, observed: Observed) -> dict[str, Any] | None:
-    """Asked for before the Redis is first made, and while a pod of it may be waiting for it."""
+    """Asked for before the Redis is first made, and while a pod of the store may be waiting for it.
+
+    A Redis that runs notices another password by its own probe, and starts again with it and with its file.
+    """
     own = identity.of("store")
-    waits = any(not (pod.ready or pod.running or pod.failure) for pod in observed.pods_of("store"))
+    waits = any(not (pod.ready or pod.running or pod.failure) for pod in observed.pods)
     needed = spec.redis is None and (waits or observed.child(own, "Deployment") is None)
     return credentials_of(own) if needed else None
 
