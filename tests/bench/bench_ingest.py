@@ -164,7 +164,9 @@ def main() -> int:
 
 
 def _print(rows: list[Measured], delays: np.ndarray) -> None:
-    print(f"\n{EVENTS:,} events in requests of {REQUEST}, a tenth of them duplicates, all in Redis before the 202")
+    print(
+        f"\n{EVENTS:,} events in requests of {REQUEST}, a tenth of them duplicates, all in Redis before the 202"
+    )
     print(f"{'':28}{'events/s':>10}{'pods µs':>9}{'Redis µs':>10}{'a Redis core':>14}{'goal':>9}")
     for row in rows:
         core = 1e6 / row.redis_us
