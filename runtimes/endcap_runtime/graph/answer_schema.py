@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.values import Column
+from endcap_runtime.features.statuses import STATUS_NAMES
 from endcap_runtime.graph.answer import WHO, readable_output
-from endcap_runtime.graph.sidecar import STATUS_NAMES
 from endcap_runtime.graph.values import SCHEMAS, Json
 
 

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from endcap_runtime.graph.loading import Refused
 from endcap_runtime.graph.serving import Served, Serving
+from endcap_runtime.mounted import signature
 from endcap_runtime.server import Lifecycle
 
 log = logging.getLogger("endcap.graph")
@@ -88,12 +89,10 @@ class Configuration:
                 taking.cancel()
 
     def _signature(self) -> object:
-        """What changes when the kubelet swaps the directory behind its `..data` link, or somebody writes the file."""
         try:
-            status = (self._directory / WANTED).stat()
+            return signature(self._directory / WANTED)
         except FileNotFoundError:
             return None
-        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
     async def _take(self) -> None:
         try:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from endcap_api.feature_columns import FeatureColumn
+from endcap_runtime.features.statuses import STATUS_NAMES
 from endcap_runtime.graph.candidates import NOBODY
 from endcap_runtime.graph.looked_up import LookedUp, Window
 from endcap_runtime.graph.query import Query
-from endcap_runtime.graph.sidecar import STATUS_NAMES
 from endcap_runtime.graph.steps.lookup import Lookup
 
 

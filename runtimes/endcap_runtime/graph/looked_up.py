@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap_api.feature_columns import FeatureColumn
+from endcap_runtime.features.statuses import Status
 from endcap_runtime.graph.columns import objects
-from endcap_runtime.graph.sidecar import Found, Keys, Status
+from endcap_runtime.graph.sidecar import Found, Keys
 
 Values = NDArray[Any]
 Window = tuple[int, int]

@@ -16,11 +16,11 @@ import orjson
 from prometheus_client import Counter
 
 from endcap_api.runtime_config import GraphConfig
+from endcap_runtime.features.statuses import STATUS_NAMES
 from endcap_runtime.graph.items import Items
 from endcap_runtime.graph.looked_up import LookedUp
 from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.query import Query
-from endcap_runtime.graph.sidecar import STATUS_NAMES
 from endcap_runtime.graph.steps.lookup import Lookup
 from endcap_runtime.graph.written import Written
 

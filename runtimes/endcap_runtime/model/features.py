@@ -16,8 +16,9 @@ import numpy as np
 
 from endcap_api.feature_columns import FeatureColumn
 from endcap_api.runtime_config import ModelFeaturesConfig
+from endcap_runtime.features.statuses import Status
 from endcap_runtime.graph.looked_up import LookedUp
-from endcap_runtime.graph.sidecar import Found, Keys, Question, Sidecar, Status, askable
+from endcap_runtime.graph.sidecar import Found, Keys, Question, Sidecar, askable
 from endcap_runtime.graph.upstream import Call, UpstreamFailed
 from endcap_runtime.model.counters import Counters
 from endcap_runtime.model.job import Job

@@ -4,7 +4,8 @@
 from endcap_runtime.features.layout.faults import InvalidEntity, InvalidEvent, InvalidRow, InvalidView
 from endcap_runtime.features.layout.updates import Event, Update
 from endcap_runtime.features.layout.view import View, compile_view
-from endcap_runtime.features.windows import Evaluated, Status
+from endcap_runtime.features.statuses import Status
+from endcap_runtime.features.windows import Evaluated
 
 __all__ = [
     "Evaluated",

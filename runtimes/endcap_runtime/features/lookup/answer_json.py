@@ -6,7 +6,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from endcap_runtime.features.lookup.found import STATUS_NAMES, Found, Window
+from endcap_runtime.features.lookup.found import Found, Window
+from endcap_runtime.features.statuses import STATUS_NAMES
 
 
 def answer_of(found: Found) -> dict[str, Any]:

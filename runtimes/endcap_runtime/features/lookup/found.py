@@ -11,12 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from endcap_api.feature_columns import FeatureColumn
-from endcap_runtime.features.layout import Status
 
 Window = tuple[int, int] | None
-
-
-STATUS_NAMES = tuple(status.name for status in Status)
 
 
 @dataclass(frozen=True, slots=True)

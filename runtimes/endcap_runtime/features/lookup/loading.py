@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from endcap_api.features_config import FeaturesConfig
 from endcap_runtime.features.lookup.compiled import Compiled, InvalidFeatures, compile_features
+from endcap_runtime.mounted import signature
 
 WANTED = "features.json"
 _AGAIN_SECONDS = 5.0
@@ -82,9 +83,7 @@ class Watched:
         self._again = time.monotonic() + _AGAIN_SECONDS
 
     def _signature(self) -> object:
-        """What changes when the kubelet swaps the directory behind its `..data` link, or somebody writes the file."""
         try:
-            status = self._file.stat()
+            return signature(self._file)
         except OSError:
             return None
-        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

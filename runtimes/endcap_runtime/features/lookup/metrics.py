@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from endcap_runtime.features.layout import Status
-from endcap_runtime.features.lookup.found import STATUS_NAMES
+from endcap_runtime.features.statuses import STATUS_NAMES
 from endcap_runtime.graph.durations import DurationFamily, Durations
 
 

@@ -4,7 +4,7 @@
 This is what a lookup spends its time on, so all that can be known before is compiled into `EventLog`, `Ring` and `Row`.
 """
 
-from endcap_runtime.features.windows.evaluated import Cell, Evaluated, Status
+from endcap_runtime.features.windows.evaluated import Cell, Evaluated
 from endcap_runtime.features.windows.logs import EventLog, LogColumn
 from endcap_runtime.features.windows.rings import Place, Ring, RingColumn, Tier
 from endcap_runtime.features.windows.rows import Row, RowColumn
@@ -19,6 +19,5 @@ __all__ = [
     "RingColumn",
     "Row",
     "RowColumn",
-    "Status",
     "Tier",
 ]

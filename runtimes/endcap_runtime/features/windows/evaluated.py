@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from endcap_runtime.features.statuses import Status
 from endcap_runtime.features.windows.header import Headers
 
 Array = NDArray[Any]
@@ -21,17 +21,6 @@ DTYPES: dict[str, Any] = {
     "string": object,
     "array": object,
 }
-
-
-class Status(IntEnum):
-    """What a value is worth (docs/contract-features.md)."""
-
-    PRESENT = 0
-    DEFAULTED = 1
-    EXPIRED = 2
-    TRUNCATED = 3
-    STALE = 4
-    ERROR = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap_runtime.features.windows.evaluated import Array, Cell, Evaluated, Status, unusable, values_of
+from endcap_runtime.features.statuses import Status
+from endcap_runtime.features.windows.evaluated import Array, Cell, Evaluated, unusable, values_of
 from endcap_runtime.features.windows.header import LOG, SIZE, headers, heads_of
 
 FARTHEST = 2**62

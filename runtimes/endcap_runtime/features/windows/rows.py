@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from endcap_runtime.features.windows.evaluated import Array, Cell, Evaluated, Status, unusable
+from endcap_runtime.features.statuses import Status
+from endcap_runtime.features.windows.evaluated import Array, Cell, Evaluated, unusable
 from endcap_runtime.features.windows.header import HEADER_FIELDS, ROW, headers, table_of
 
 

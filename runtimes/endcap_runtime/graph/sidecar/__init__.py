@@ -5,6 +5,5 @@ from endcap_runtime.graph.sidecar.answers import Found
 from endcap_runtime.graph.sidecar.client import SOCKET, Sidecar
 from endcap_runtime.graph.sidecar.questions import Keys, Question, askable
 from endcap_runtime.graph.sidecar.sending import Records
-from endcap_runtime.graph.sidecar.statuses import STATUS_NAMES, Status
 
-__all__ = ["SOCKET", "STATUS_NAMES", "Found", "Keys", "Question", "Records", "Sidecar", "Status", "askable"]
+__all__ = ["SOCKET", "Found", "Keys", "Question", "Records", "Sidecar", "askable"]

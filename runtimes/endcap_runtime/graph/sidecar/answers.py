@@ -15,8 +15,8 @@ import orjson
 from numpy.typing import NDArray
 
 from endcap_api.feature_columns import FeatureColumn
+from endcap_runtime.features.statuses import Status
 from endcap_runtime.graph.columns import objects
-from endcap_runtime.graph.sidecar.statuses import Status
 from endcap_runtime.graph.upstream.connection import Response
 from endcap_runtime.wire.faults import Malformed
 from endcap_runtime.wire.oip import LENGTH_HEADER, head_length

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from endcap_api.feature_columns import FeatureColumn
 from endcap_api.features_config import BundleContract
+from endcap_runtime.features.statuses import Status
 from endcap_runtime.graph.candidates import Candidates
 from endcap_runtime.graph.expressions import Scope
 from endcap_runtime.graph.failures import Kind, StepFailed
 from endcap_runtime.graph.looked_up import LookedUp, defaults
 from endcap_runtime.graph.metrics import StepMetrics
 from endcap_runtime.graph.query import Note, Query
-from endcap_runtime.graph.sidecar import Found, Keys, Question, Status, askable
+from endcap_runtime.graph.sidecar import Found, Keys, Question, askable
 from endcap_runtime.graph.steps.expression import Reading
 from endcap_runtime.graph.steps.inputs import Inputs
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a value is worth, as the sidecar numbers it."""
+"""What a value is worth: the one numbering that windows give, the sidecar sends and a graph reads."""
 
 from __future__ import annotations
 
