@@ -26,6 +26,7 @@ from typing import Any
 
 import httpx
 from model_servers import free_port, wait_ready
+from server_process import ServerProcess
 
 from endcap_api.features_config import FeaturesConfig, prefix_of
 from endcap_runtime.features.layout import Event, View
@@ -126,8 +127,8 @@ def ask(bundle: str, digest: str | None = None, **keys: list[Any]) -> dict[str, 
 
 
 @dataclass
-class Sidecar:
-    """A sidecar process; `log` is its stderr."""
+class Sidecar(ServerProcess):
+    """A sidecar process; `log` is its stderr, and `url` that of its probes and metrics."""
 
     process: subprocess.Popen[bytes]
     socket: Path
@@ -136,17 +137,8 @@ class Sidecar:
     work: Path
 
     @property
-    def url(self) -> str:
-        """Of its probes and metrics."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def log(self) -> str:
-        return (self.work / "features.log").read_text()
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+    def log_file(self) -> Path:
+        return self.work / "features.log"
 
     def client(self) -> httpx.Client:
         """To its socket."""

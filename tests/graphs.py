@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from builders import column
 from model_servers import ROOT, free_port, wait_ready
+from server_process import ServerProcess
 
 from endcap_api.features_config import FeaturesConfig, ViewContract
 from endcap_api.runtime_config import GraphConfig
@@ -211,7 +212,7 @@ def _split(kind: str, inner: dict[str, Any], rest: dict[str, Any]) -> dict[str, 
 
 
 @dataclass
-class GraphServer:
+class GraphServer(ServerProcess):
     """A server process that follows a directory; `log` is its stderr."""
 
     process: subprocess.Popen[bytes]
@@ -220,16 +221,8 @@ class GraphServer:
     work: Path
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def log(self) -> str:
-        return (self.work / "stderr.log").read_text()
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+    def log_file(self) -> Path:
+        return self.work / "stderr.log"
 
     def ask(self, body: Any, **params: str) -> httpx.Response:
         return httpx.post(f"{self.url}/basket", json=body, params=params, timeout=10)

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from typing import Any
 
 import httpx
 from model_servers import free_port, wait_ready
+from server_process import ServerProcess
 
 from endcap_api.features_config import prefix_of
 
@@ -152,8 +153,16 @@ def event(identity: str, kind: str = "click", at: str | None = None, **data: Any
     }
 
 
+def eventually(holds: Callable[[], Any], seconds: float = 20) -> Any:
+    until = time.monotonic() + seconds
+    while not (value := holds()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return value
+
+
 @dataclass
-class Ingest:
+class Ingest(ServerProcess):
     """A pod's process; `log` is its stderr."""
 
     process: subprocess.Popen[bytes]
@@ -162,12 +171,8 @@ class Ingest:
     environ: dict[str, str] = field(default_factory=dict)
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def log(self) -> str:
-        return (self.directory / "stderr.log").read_text()
+    def log_file(self) -> Path:
+        return self.directory / "stderr.log"
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """As the kubelet does it: the new file takes the old one's place."""

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import httpx
 import numpy as np
+from server_process import ServerProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 FEATURES = ("share", "price", "recency", "stock")
@@ -85,7 +86,7 @@ def python_artefact(directory: Path, source: str, name: str = "basket") -> Path:
 
 
 @dataclass
-class ModelServer:
+class ModelServer(ServerProcess):
     """A server process; `log` is its stderr, `reason` its termination message once it has failed."""
 
     process: subprocess.Popen[bytes]
@@ -94,16 +95,8 @@ class ModelServer:
     environ: dict[str, str] = field(default_factory=dict)
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def log(self) -> str:
-        return (self.directory / "stderr.log").read_text()
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+    def log_file(self) -> Path:
+        return self.directory / "stderr.log"
 
     @property
     def reason(self) -> dict[str, str]:

@@ -6,14 +6,24 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
-from ingest_servers import BATCH, PREFIX, SINGLE, Ingest, activity, all_sent, event, features, ingest
+from ingest_servers import (
+    BATCH,
+    PREFIX,
+    SINGLE,
+    Ingest,
+    activity,
+    all_sent,
+    event,
+    eventually,
+    features,
+    ingest,
+)
 from ingest_totals import history, stored, totals
 from redis_servers import RedisServer, free_port, redis_server
 
@@ -28,14 +38,6 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 def pod(server: RedisServer, tmp_path: Path) -> Iterator[Ingest]:
     with ingest(features(server.url), tmp_path / "pod") as running:
         yield running
-
-
-def eventually(holds: Callable[[], Any], seconds: float = 20) -> Any:
-    until = time.monotonic() + seconds
-    while not (value := holds()):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return value
 
 
 def refused(answer: httpx.Response) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ingest_servers import (
     activity,
     all_sent,
     event,
+    eventually,
     features,
     ingest,
     popularity,
@@ -43,14 +44,6 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 def pod(server: RedisServer, tmp_path: Path) -> Iterator[Ingest]:
     with ingest(features(server.url), tmp_path / "pod") as running:
         yield running
-
-
-def eventually(holds: Callable[[], Any], seconds: float = 20) -> Any:
-    until = time.monotonic() + seconds
-    while not (value := holds()):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return value
 
 
 def test_what_is_more_than_may_wait_is_told_so_and_nothing_accepted_is_lost(
