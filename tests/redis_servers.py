@@ -117,7 +117,11 @@ class RedisServer:
 
 @contextmanager
 def redis_server(folder: Path, **options: str) -> Iterator[RedisServer]:
-    """`options` with _ for -: redis_server(tmp_path, appendonly="yes", appendfsync="always")."""
+    """`options` with _ for -: redis_server(tmp_path, appendonly="yes", appendfsync="no").
+
+    A killed process loses nothing with `no` or `always`: what was answered is the kernel's. With `everysec` it may:
+    while the disk is busy with an earlier fsync, Redis answers first and writes up to 2 s later.
+    """
     server = RedisServer(folder, {name.replace("_", "-"): value for name, value in options.items()})
     try:
         server.start()

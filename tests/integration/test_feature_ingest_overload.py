@@ -22,7 +22,7 @@ BACK_SECONDS = 50.0  # ten times what it is to be
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    with redis_server(tmp_path / "redis", appendonly="yes", appendfsync="everysec") as running:
+    with redis_server(tmp_path / "redis", appendonly="yes", appendfsync="no") as running:
         yield running
 
 

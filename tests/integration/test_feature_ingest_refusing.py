@@ -107,7 +107,7 @@ def test_a_password_that_was_changed_is_read_again(tmp_path: Path) -> None:
     secret = tmp_path / "pod" / "secrets" / "shop-store" / "password"
     secret.parent.mkdir(parents=True)
     secret.write_text("first")
-    with redis_server(tmp_path / "redis", requirepass="first", appendonly="yes") as server:
+    with redis_server(tmp_path / "redis", requirepass="first", appendonly="yes", appendfsync="no") as server:
         server.connect["password"] = "first"  # noqa: S105 (of a test)
         with ingest(features(server.url, secret="shop-store"), tmp_path / "pod") as pod:  # noqa: S106 (its name)
             all_sent(pod, sent := history("a", 100, 1))

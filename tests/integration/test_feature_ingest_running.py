@@ -36,7 +36,7 @@ EVENTS = f"{PREFIX}:events"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    with redis_server(tmp_path / "redis", appendonly="yes", appendfsync="everysec") as running:
+    with redis_server(tmp_path / "redis", appendonly="yes", appendfsync="no") as running:
         yield running
 
 

@@ -29,7 +29,7 @@ FAR = f"{1 << 45}-0"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    with redis_server(tmp_path / "redis", appendonly="yes", appendfsync="everysec") as running:
+    with redis_server(tmp_path / "redis", appendonly="yes", appendfsync="no") as running:
         yield running
 
 

@@ -26,7 +26,7 @@ SERVED = {
 
 
 def test_what_was_served_reaches_a_cluster_that_was_gone_for_a_while(tmp_path):
-    with redis_cluster(tmp_path / "redis", appendonly="yes") as cluster:
+    with redis_cluster(tmp_path / "redis", appendonly="yes", appendfsync="no") as cluster:
         config = config_of(cluster.url, cluster=True)
         with sidecar(config, tmp_path) as features:
             for node in cluster.nodes:
