@@ -71,7 +71,7 @@ def _schema(kind: Kind) -> dict[str, Any]:
         "type": "object",
         "description": kind.description,
         "required": ["spec"],
-        "x-kubernetes-validations": [NAME_RULE._asdict()],
+        "x-kubernetes-validations": [rule._asdict() for rule in (NAME_RULE, *kind.transitions)],
         "properties": {
             "apiVersion": {"type": "string", "maxLength": 64, "description": "Version of the API."},
             "kind": {"type": "string", "maxLength": 64, "description": "Kind of the resource."},

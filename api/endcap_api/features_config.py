@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from endcap_api.digest import digest_of
+from endcap_api.experiment_config import MeasuredConfig
 from endcap_api.feature_columns import FeatureColumn, columns_of
 from endcap_api.v1alpha1.base import Element
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
@@ -36,13 +37,15 @@ class FeaturesConfig(Element):
     """All that a sidecar or an ingest pod needs to know; lives in a ConfigMap as features.json.
 
     A sidecar has the bundles that its graph or model names with the views and stores behind them, and the views that
-    the graph writes back to; an ingest pod has the one store, all its views and the bundles of those views.
+    the graph writes back to; an ingest pod has the one store, all its views, the bundles of those views and the
+    experiments that name the store, by name.
     """
 
     namespace: str
     stores: dict[str, StoreConfig]
     views: dict[str, ViewConfig]
     bundles: dict[str, FeatureBundleSpec]
+    experiments: dict[str, MeasuredConfig] | None = None
 
     @property
     def revision(self) -> str:

@@ -8,6 +8,7 @@ import re
 from pydantic import Field
 
 from endcap_api.digest import digest_of
+from endcap_api.experiment_config import ExperimentConfig
 from endcap_api.feature_columns import FeatureColumn
 from endcap_api.features_config import BundleContract, ViewContract
 from endcap_api.v1alpha1.base import Element
@@ -88,7 +89,11 @@ class ModelContract(Element):
 
 
 class GraphConfig(Element):
-    """All that a graph pod needs to know; lives in the graph's ConfigMap."""
+    """All that a graph pod needs to know; lives in the graph's ConfigMap.
+
+    activate_at_ms: when every replica begins to serve it, in ms since 1970, so that all change at once; one that is
+    later begins at once. None: each begins when it has it.
+    """
 
     name: str
     namespace: str
@@ -96,11 +101,14 @@ class GraphConfig(Element):
     models: dict[str, ModelContract]
     bundles: dict[str, BundleContract] | None = None
     views: dict[str, ViewContract] | None = None
+    experiments: dict[str, ExperimentConfig] | None = None
+    activate_at_ms: int | None = None
 
     @property
     def revision(self) -> str:
-        """Names what is served: replicas, resources and descriptions of pods do not change it."""
+        """Names what is served: replicas, resources and descriptions of pods do not change it, nor when it begins."""
         value = self.dump()
+        value.pop("activateAtMs", None)
         value["spec"].pop("replicas", None)
         value["spec"].pop("resources", None)
         return digest_of(value)

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from endcap_api.v1alpha1.base import Element, Rule
+from endcap_api.v1alpha1.experiment import ExperimentSpec
+from endcap_api.v1alpha1.experimentrules import TRANSITIONS
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
 from endcap_api.v1alpha1.featurestore import FeatureStoreSpec
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_api.v1alpha1.status import (
+    ExperimentStatus,
     FeatureBundleStatus,
     FeatureStoreStatus,
     FeatureViewStatus,
@@ -54,6 +57,8 @@ class Kind:
     columns: tuple[PrinterColumn, ...]
     replicas: str | None = None
     """Path of what `kubectl scale` sets; None for a kind without pods."""
+    transitions: tuple[Rule, ...] = ()
+    """Rules over the whole object and `oldSelf`: only the API server can keep them."""
 
     @property
     def singular(self) -> str:
@@ -177,9 +182,35 @@ FEATURE_BUNDLE = Kind(
     ),
 )
 
+EXPERIMENT = Kind(
+    name="Experiment",
+    plural="experiments",
+    short="exp",
+    description="An A/B test, a canary or a shadow: it overlays one step of a graph, which itself does not change.",
+    spec=ExperimentSpec,
+    status=ExperimentStatus,
+    columns=(
+        _READY,
+        PrinterColumn("Graph", ".spec.graph"),
+        PrinterColumn("Step", ".spec.step"),
+        PrinterColumn("Phase", ".status.phase"),
+        PrinterColumn("Traffic", ".status.traffic"),
+        PrinterColumn("Split", ".status.split"),
+        PrinterColumn("Units", ".status.units", "integer"),
+        PrinterColumn("SRM", ".status.sampleRatio"),
+        PrinterColumn("Primary", ".status.primary"),
+        PrinterColumn("Guardrails", ".status.guardrail"),
+        PrinterColumn("Verdict", ".status.verdict"),
+        PrinterColumn("Serving", ".status.serving", priority=1),
+        PrinterColumn("Message", _condition("Ready", "message"), priority=1),
+        _AGE,
+    ),
+    transitions=TRANSITIONS,
+)
+
 KINDS: dict[str, Kind] = {
     kind.name: kind
-    for kind in (MODEL_DEPLOYMENT, INFERENCE_GRAPH, FEATURE_STORE, FEATURE_VIEW, FEATURE_BUNDLE)
+    for kind in (MODEL_DEPLOYMENT, INFERENCE_GRAPH, FEATURE_STORE, FEATURE_VIEW, FEATURE_BUNDLE, EXPERIMENT)
 }
 
 

@@ -128,3 +128,127 @@ class InferenceGraphStatus(ServedStatus):
         max_length=64,
         description="Replicas that serve the wanted revision, of all ready ones, e.g. 2/2.",
     )
+
+
+class VariantStatus(Element):
+    """State of one variant."""
+
+    name: Name = Field(description="Name of the variant.")
+    model: str | None = Field(
+        default=None,
+        max_length=128,
+        description="Model and version that are pinned, e.g. basket-ranker-v2@2.",
+    )
+    digest: str | None = Field(
+        default=None, max_length=64, description="SHA-256 of the artefact that is pinned."
+    )
+    share: str | None = Field(
+        default=None, max_length=16, description="Share of all units that get it now, e.g. 12.5%."
+    )
+    buckets: list[Annotated[str, StringConstraints(max_length=11)]] | None = Field(
+        default=None, max_length=10000, description="Its buckets at full coverage, in order."
+    )
+    units: int | None = Field(default=None, ge=0, description="Units that were exposed to it and count.")
+    fallback: str | None = Field(
+        default=None,
+        max_length=16,
+        description="Share of them that got the baseline since it failed, e.g. 0.3%.",
+    )
+    lift: dict[str, Annotated[str, StringConstraints(max_length=64)]] | None = Field(
+        default=None,
+        max_length=8,
+        description="By metric, how much more than the baseline, with its confidence sequence: +1.8% [-0.4%, +4.0%].",
+    )
+    shadow: str | None = Field(
+        default=None,
+        max_length=128,
+        description="Of a shadow: overlap of the first ten, correlation of ranks, p95, failures.",
+    )
+
+
+class GuardrailStatus(Element):
+    """State of one guardrail in its worst variant."""
+
+    name: str = Field(max_length=64, description="The metric, or what of serving is watched.")
+    state: Literal["ok", "breached", "no data"] = Field(description="ok, breached or no data.")
+    message: str = Field(max_length=256, description="The figures, and the limit.")
+
+
+class Transition(Element):
+    """One step of the experiment's course."""
+
+    time: str = Field(max_length=32, description="When.", json_schema_extra={"format": "date-time"})
+    phase: str = Field(max_length=32, description="The phase that began.")
+    message: str = Field(max_length=512, description="Why, with the figures.")
+
+
+Phase = Literal[
+    "Pending",
+    "Ramping",
+    "Running",
+    "Paused",
+    "AwaitingApproval",
+    "Promoting",
+    "Promoted",
+    "RolledBack",
+    "Aborted",
+    "Ended",
+]
+
+
+class ExperimentStatus(Status):
+    """State of an Experiment."""
+
+    phase: Phase | None = Field(
+        default=None,
+        description="Pending, Ramping, Running, Paused, AwaitingApproval, Promoting, Promoted, RolledBack, Aborted or "
+        "Ended (without a winner).",
+    )
+    revision: int | None = Field(default=None, ge=0, description="Revision of the assignment that is wanted.")
+    serving: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Replicas of the graph that serve it, of all ready ones, e.g. 3/3.",
+    )
+    salt: str | None = Field(default=None, max_length=128, description="What assignment depends on.")
+    traffic: str | None = Field(
+        default=None, max_length=16, description="Share of the units that take part now, e.g. 25%."
+    )
+    split: str | None = Field(
+        default=None, max_length=64, description="The variants' parts of it in percent, e.g. 50/50."
+    )
+    units: int | None = Field(default=None, ge=0, description="Units that were exposed and count.")
+    sample_ratio: str | None = Field(
+        default=None,
+        max_length=64,
+        description="ok, mismatch, or no data, with the Bayes factor against the weights.",
+    )
+    primary: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Lift of the primary metric in the best variant: +1.8% [-0.4%, +4.0%].",
+    )
+    verdict: str | None = Field(
+        default=None,
+        max_length=64,
+        description="None yet, Better, Worse, Inconclusive, Invalid or GuardrailBreached, with the variant.",
+    )
+    guardrail: str | None = Field(default=None, max_length=64, description="ok 3/3, or which is breached.")
+    variants: list[VariantStatus] | None = Field(default=None, max_length=8, description="The variants.")
+    guardrails: list[GuardrailStatus] | None = Field(
+        default=None, max_length=16, description="Each guardrail."
+    )
+    recommendation: str | None = Field(
+        default=None,
+        max_length=1024,
+        description="What a person can do next, as a command: the patch of the graph after a promotion.",
+    )
+    history: list[Transition] | None = Field(
+        default=None, max_length=32, description="The last transitions, newest last."
+    )
+    analysed_at: str | None = Field(
+        default=None,
+        max_length=32,
+        description="When the figures last changed.",
+        json_schema_extra={"format": "date-time"},
+    )

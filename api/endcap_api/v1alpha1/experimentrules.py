@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold between the fields of an experiment, and what may not change once it has begun."""
+
+from __future__ import annotations
+
+from endcap_api.v1alpha1.base import Rule
+
+VARIANT_RULES: tuple[Rule, ...] = (
+    Rule(
+        "has(self.baseline) && self.baseline ? !has(self.model) && !has(self.by) && !has(self.inputs) "
+        ": has(self.model) != has(self.by)",
+        "the baseline is the step as the graph has it, so it names nothing; every other variant names exactly one of "
+        "model and by",
+    ),
+    Rule("!has(self.inputs) || has(self.model)", "inputs go with model: remove inputs"),
+)
+
+_PLACES = ", ".join(map(str, range(15)))
+RAMP_RULES: tuple[Rule, ...] = (
+    Rule(
+        f"[{_PLACES}].all(i, i + 1 >= self.steps.size() || self.steps[i].coverage < self.steps[i + 1].coverage)",
+        "ramp.steps go up: order them by coverage, each once, e.g. 1, 5, 25, 100",
+    ),
+)
+
+SPEC_RULES: tuple[Rule, ...] = (
+    Rule(
+        "self.variants.filter(v, has(v.baseline) && v.baseline).size() == 1",
+        "exactly one variant is the baseline, the step as it is: set baseline: true on one",
+    ),
+    Rule(
+        "self.variants.all(v, self.variants.filter(w, w.name == v.name).size() == 1)",
+        "variants has a name twice: rename one of them",
+    ),
+    Rule(
+        "self.mode == 'shadow' ? self.variants.all(v, !has(v.weight)) : self.variants.all(v, has(v.weight))",
+        "each variant of a split has a weight, and none of a shadow: add the missing, or remove them",
+    ),
+    Rule(
+        "self.variants.all(v, !(has(v.baseline) && v.baseline) || !has(v.weight) || v.weight > 0)",
+        "without buckets for the baseline nothing can be compared: give it a weight above 0",
+    ),
+    Rule(
+        "self.variants.all(v, has(v.buckets)) || self.variants.all(v, !has(v.buckets))",
+        "buckets are given for all variants or for none: copy them with endcap experiment export, or remove them",
+    ),
+    Rule(
+        "self.mode != 'shadow' || !(has(self.metrics) || has(self.primary) || has(self.onWin) || has(self.decision))",
+        "a shadow changes no answer, so it has no outcome: remove metrics, primary, onWin and decision",
+    ),
+    Rule(
+        "!has(self.ramp) || !has(self.coverage)",
+        "coverage is set by the ramp: remove coverage, or remove ramp",
+    ),
+    Rule(
+        "!has(self.metrics) || has(self.store)",
+        "metrics are joined in a feature store: name one, e.g. store: default",
+    ),
+    Rule(
+        "has(self.primary) == has(self.metrics)",
+        "metrics and primary go together: name the metric that decides, e.g. primary: add-to-cart",
+    ),
+    Rule(
+        "!has(self.primary) || !has(self.metrics) || self.metrics.exists(m, m.name == self.primary)",
+        "primary is none of the metrics: name one of them",
+    ),
+    Rule(
+        "!has(self.metrics) || self.metrics.all(m, self.metrics.filter(n, n.name == m.name).size() == 1)",
+        "metrics has a name twice: rename one of them",
+    ),
+    Rule(
+        "!has(self.guardrails) || self.guardrails.all(g, !has(g.metric) || "
+        "(has(self.metrics) && self.metrics.exists(m, m.name == g.metric)))",
+        "a guardrail names a metric that is not there: add it to metrics, or name one of them",
+    ),
+    Rule(
+        "!has(self.onWin) || has(self.primary)",
+        "without metrics nothing can win: add metrics and primary, or remove onWin",
+    ),
+    Rule(
+        "!has(self.decision) || !has(self.decision.promote) || "
+        "self.variants.exists(v, v.name == self.decision.promote)",
+        "decision.promote is none of the variants: name one of them",
+    ),
+)
+
+_BEGUN = "has(oldSelf.status) && has(oldSelf.status.phase) && oldSelf.status.phase != 'Pending'"
+_ANEW = "it has begun, and its units would change variant: create another Experiment"
+
+
+def _kept(field: str, why: str = _ANEW) -> Rule:
+    now, before = f"self.spec.{field}", f"oldSelf.spec.{field}"
+    same = f"has({now}) == has({before}) && (!has({now}) || {now} == {before})"
+    return Rule(f"!({_BEGUN}) || ({same})", f"spec.{field} cannot change: {why}")
+
+
+# Over the whole object, since whether it has begun is in its status.
+TRANSITIONS: tuple[Rule, ...] = (
+    *(_kept(field) for field in ("graph", "step", "mode", "unit", "salt", "layer", "holdout", "targeting")),
+    *(
+        _kept(
+            field, "it has begun, and what was counted would mean something else: create another Experiment"
+        )
+        for field in ("store", "metrics", "primary")
+    ),
+    Rule(
+        f"!({_BEGUN}) || (self.spec.variants.size() == oldSelf.spec.variants.size() && "
+        "self.spec.variants.all(v, oldSelf.spec.variants.exists(w, w.name == v.name && "
+        "(has(v.baseline) && v.baseline) == (has(w.baseline) && w.baseline) && "
+        "has(v.model) == has(w.model) && (!has(v.model) || v.model == w.model) && "
+        "has(v.by) == has(w.by) && (!has(v.by) || v.by == w.by) && "
+        "has(v.inputs) == has(w.inputs) && (!has(v.inputs) || v.inputs == w.inputs))))",
+        "spec.variants can change in weight alone: it has begun, and a variant would no longer be what was measured: "
+        "create another Experiment",
+    ),
+)
