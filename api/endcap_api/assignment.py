@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who gets which variant: algorithm `v1`, exact, the same in every process and in SQL.
 
-A unit falls into one of 10,000 buckets by SHA-256 of its text and a salt. Each variant owns ordered, half-open ranges of
-buckets: as many as its weight says. A change of weights moves the least number of buckets that it can, so nobody
+A unit falls into one of 10,000 buckets by SHA-256 of its text and a salt. Each variant owns ordered, half-open ranges
+of buckets: as many as its weight says. A change of weights moves the least number of buckets that it can, so nobody
 switches who does not have to; coverage takes the first part of each variant's ranges, so raising it moves nobody.
 """
 

@@ -189,8 +189,8 @@ def salt_of(name: str, spec: ExperimentSpec) -> str:
 class Assigned:
     """How far an experiment is: what, beside its spec, its graph has to know.
 
-    ranges: of each variant at full coverage. coverage: percent. everyone, exposures: as in ExperimentConfig. digests: of
-    artefacts that are pinned, by variant.
+    ranges: of each variant at full coverage. coverage: percent. everyone, exposures: as in ExperimentConfig. digests:
+    of artefacts that are pinned, by variant.
     """
 
     id: str
