@@ -14,12 +14,13 @@ export PYTHONPATH := dev/cluster:dev/demo
 PYTEST := $(BIN)/python -m pytest
 
 ##@ The main job
-demo: $(INSTALLED) ## A cluster, images, the operator, two examples on real data, requests and their answers (CLUSTER=kind|embedded|current)
+demo: $(INSTALLED) ## A cluster, images, the operator, three examples on real data, requests and their answers (CLUSTER=kind|embedded|current)
 	$(BIN)/python -m endcap_demo --cluster=$(CLUSTER)
 
 example: $(INSTALLED) ## Train the examples and write their artefacts
 	$(BIN)/python examples/01-basket/train
 	$(BIN)/python examples/02-live-features/train
+	$(BIN)/python examples/03-ab-test/train
 
 quality: $(INSTALLED) ## Hit rate on held-out weeks: popularity, blend, ranker, and the ranker with live features
 	$(BIN)/python examples/01-basket/train --evaluate
@@ -79,7 +80,7 @@ requirements: $(INSTALLED) ## Write the hashed pins anew
 	PATH=$(abspath $(BIN)):$$PATH requirements/compile.sh
 
 ##@ Figures
-bench: bench-model bench-graph bench-features bench-cluster ## Every benchmark: tables of measured, peer, ratio, goal
+bench: bench-model bench-graph bench-features bench-experiments bench-cluster ## Every benchmark: tables of measured, peer, ratio, goal
 
 bench-model: $(INSTALLED) ## The model server beside stock BentoML, MLServer and KServe's
 	$(BIN)/python tests/bench/bench_model.py
@@ -93,6 +94,9 @@ bench-features: $(INSTALLED) redis ## The feature store: lookups beside a raw MG
 	$(BIN)/python tests/bench/bench_features.py
 	$(BIN)/python tests/bench/feature_core.py
 	$(BIN)/python tests/bench/bench_ingest.py
+
+bench-experiments: $(INSTALLED) redis ## Experiments: assignment, verdicts on simulated shoppers, cost in a request, ingest of exposures
+	for bench in tests/bench/experiments/bench_*.py; do $(BIN)/python $$bench; done
 
 bench-cluster: $(INSTALLED) ## Times on the cluster: Ready, edit to served, drift to repaired
 	$(BIN)/python tests/bench/bench_cluster.py
@@ -110,4 +114,4 @@ $(INSTALLED): requirements/dev.txt pyproject.toml
 	touch $@
 
 .PHONY: demo example quality cluster cluster-down images check test test-unit test-integration test-cluster \
-  test-e2e test-lifecycle verify crds requirements redis bench bench-model bench-graph bench-features bench-cluster help
+  test-e2e test-lifecycle verify crds requirements redis bench bench-model bench-graph bench-features bench-experiments bench-cluster help
