@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from endcap_api.assignment import Ranges, covered, size
+from endcap_api.assignment import Ranges, covered, parse_ranges, size
 from endcap_api.digest import digest_of
 from endcap_api.v1alpha1.base import Element, milliseconds
 from endcap_api.v1alpha1.experiment import Event, ExperimentSpec, Holdout, Layer, Metric, Mode, Variant
@@ -183,6 +183,20 @@ def experiment_id(uid: str) -> str:
 
 def salt_of(name: str, spec: ExperimentSpec) -> str:
     return spec.salt or default_salt(spec.graph, spec.step, name)
+
+
+def weights_of(spec: ExperimentSpec) -> dict[str, int]:
+    """Weight by variant. In a shadow all have the same: every one of them is asked for each unit that is covered."""
+    return {variant.name: 1 if variant.weight is None else variant.weight for variant in spec.variants}
+
+
+def given_ranges(spec: ExperimentSpec) -> dict[str, Ranges] | None:
+    """The buckets that the spec itself gives, by variant; None where the weights decide. Raises ValueError for a range
+    that is empty.
+    """
+    if any(variant.buckets is None for variant in spec.variants):
+        return None
+    return {variant.name: parse_ranges(variant.buckets or ()) for variant in spec.variants}
 
 
 @dataclass(frozen=True)

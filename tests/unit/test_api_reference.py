@@ -44,6 +44,7 @@ def test_every_field_and_every_rule_of_the_schema_is_told(page: str) -> None:
         name for node in NODES for name in node.get("properties", {}) if isinstance(node["properties"], dict)
     }
     messages = {rule["message"] for node in NODES for rule in node.get("x-kubernetes-validations", ())}
+    messages |= {rule.message for kind in KINDS.values() for rule in kind.transitions}
     assert len(fields) > 50
     assert not [name for name in fields if f"| `{name}` |" not in page and f"| **`{name}`** |" not in page]
     assert not [message for message in messages if message not in page]

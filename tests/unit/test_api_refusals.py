@@ -80,7 +80,7 @@ def test_an_unknown_field_is_refused_wherever_it_stands(path: str) -> None:
         (None, "start with apiVersion"),
         ([], "start with apiVersion"),
         ({}, "kind: is no kind of this version"),
-        ({**ranker(), "kind": "Experiment"}, "use one of ModelDeployment, InferenceGraph"),
+        ({**ranker(), "kind": "Rollout"}, "use one of ModelDeployment, InferenceGraph"),
         ({**ranker(), "apiVersion": "endcap.dev/v1"}, "write endcap.dev/v1alpha1"),
         ({**ranker(), "metadata": None}, "metadata.name: is required"),
         ({**ranker(), "metadata": {"name": 4}}, "in quotes"),

@@ -17,7 +17,7 @@ from endcap_api.v1alpha1.base import (
     Text,
     keyed_by_identifiers,
 )
-from endcap_api.v1alpha1.experimentrules import RAMP_RULES, SPEC_RULES, VARIANT_RULES
+from endcap_api.v1alpha1.experimentrules import ANALYSIS_RULES, RAMP_RULES, SPEC_RULES, VARIANT_RULES
 from endcap_api.v1alpha1.featureview import EventType
 from endcap_api.v1alpha1.steps import Expression, Inputs
 
@@ -42,7 +42,7 @@ BucketRange = Annotated[
 Salt = Annotated[
     str,
     StringConstraints(min_length=1, max_length=128),
-    Spelling("^[^|]+$", "a salt has no |, which parts it from the unit: remove it"),
+    Spelling("^[^|]+$", "a salt has no vertical bar, which parts it from the unit: remove it"),
 ]
 HoldoutName = Annotated[
     str,
@@ -125,7 +125,9 @@ class Ramp(Element):
     rules: ClassVar[tuple[Rule, ...]] = RAMP_RULES
 
     steps: list[RampStep] = Field(
-        min_length=1, max_length=16, description="The steps, lowest coverage first."
+        min_length=1,
+        max_length=16,
+        description="The steps, lowest coverage first; the last one's is kept when the ramp is over.",
     )
     approved: int | None = Field(
         default=None, ge=1, le=100, description="Steps up to this coverage are approved by a person."
@@ -214,6 +216,8 @@ class Guardrail(Element):
 
 class Analysis(Element):
     """How the verdict is found."""
+
+    rules: ClassVar[tuple[Rule, ...]] = ANALYSIS_RULES
 
     alpha: float = Field(
         default=0.05,
@@ -323,6 +327,13 @@ class ExperimentSpec(Element):
     def treatments(self) -> list[Variant]:
         """The variants but for the baseline, in order."""
         return [variant for variant in self.variants if not variant.baseline]
+
+    @property
+    def full_coverage(self) -> int:
+        """Percent of the units that take part when no ramp is under way."""
+        if self.ramp is not None:
+            return self.ramp.steps[-1].coverage
+        return 100 if self.coverage is None else self.coverage
 
     @property
     def models(self) -> list[str]:

@@ -177,7 +177,9 @@ class GuardrailStatus(Element):
 class Transition(Element):
     """One step of the experiment's course."""
 
-    time: str = Field(max_length=32, description="When.", json_schema_extra={"format": "date-time"})
+    time: str = Field(
+        max_length=32, description="When it happened.", json_schema_extra={"format": "date-time"}
+    )
     phase: str = Field(max_length=32, description="The phase that began.")
     message: str = Field(max_length=512, description="Why, with the figures.")
 
