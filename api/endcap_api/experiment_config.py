@@ -11,7 +11,8 @@ from pydantic import Field
 from endcap_api.assignment import Ranges, covered, parse_ranges, size
 from endcap_api.digest import digest_of
 from endcap_api.v1alpha1.base import Element, milliseconds
-from endcap_api.v1alpha1.experiment import Event, ExperimentSpec, Holdout, Layer, Metric, Mode, Variant
+from endcap_api.v1alpha1.experiment import ExperimentSpec, Holdout, Layer, Mode, Variant
+from endcap_api.v1alpha1.measurement import Event, Metric
 from endcap_api.v1alpha1.steps import Expression, Inputs, Rank, Step
 
 

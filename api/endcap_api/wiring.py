@@ -71,7 +71,7 @@ def recall_variables(step: Step, models: Models) -> dict[str, str]:
 
 def looks_up_candidates(step: Step) -> bool:
     """Whether a features step looks each candidate up, rather than the request once."""
-    return step.features is not None and any(map(_reads_candidate, _key_expressions(step.features)))
+    return step.features is not None and any(map(_reads_candidate, key_expressions(step.features)))
 
 
 def _reads_candidate(source: str) -> bool:
@@ -79,7 +79,8 @@ def _reads_candidate(source: str) -> bool:
     return _CANDIDATE.search(_LITERAL.sub("''", source)) is not None
 
 
-def _key_expressions(asked: FeaturesStep | WriteBack) -> Iterable[str]:
+def key_expressions(asked: FeaturesStep | WriteBack) -> Iterable[str]:
+    """The expressions that name the entity."""
     return (asked.keys or {}).values() if asked.entity is None else (asked.entity,)
 
 
@@ -141,9 +142,20 @@ def write_back_environment(
     spec: InferenceGraphSpec, models: Models, bundles: Bundles | None = None
 ) -> Environment:
     """What writeBack may read: the request, what models and features steps said of it, and the answer."""
+    return Environment(_whole_request(spec, models, bundles) | ANSWER)
+
+
+def covariate_environment(
+    spec: InferenceGraphSpec, models: Models, bundles: Bundles | None = None
+) -> Environment:
+    """What the covariate of a metric may read: the request, and what models and features steps said of it."""
+    return Environment(_whole_request(spec, models, bundles))
+
+
+def _whole_request(spec: InferenceGraphSpec, models: Models, bundles: Bundles | None) -> dict[str, str]:
     features = feature_variables(spec, bundles or NO_BUNDLES)
-    variables = request_variables(spec) | model_variables(spec, models) | ANSWER
-    return Environment(variables | {name: kind for name, kind in features.items() if not _of_candidate(name)})
+    variables = request_variables(spec) | model_variables(spec, models)
+    return variables | {name: kind for name, kind in features.items() if not _of_candidate(name)}
 
 
 def request_environment(spec: InferenceGraphSpec) -> Environment:

@@ -23,13 +23,6 @@ RAMP_RULES: tuple[Rule, ...] = (
     ),
 )
 
-ANALYSIS_RULES: tuple[Rule, ...] = (
-    Rule(
-        "!has(self.maximumUnits) || self.minimumUnits < self.maximumUnits",
-        "the end comes before the first verdict: raise maximumUnits above minimumUnits",
-    ),
-)
-
 SPLIT_RULES: tuple[Rule, ...] = (
     Rule(
         "self.variants.filter(v, has(v.baseline) && v.baseline).size() == 1",
@@ -42,6 +35,10 @@ SPLIT_RULES: tuple[Rule, ...] = (
     Rule(
         "self.unit.all(u, self.unit.filter(v, v == u).size() == 1)",
         "unit has a field twice: remove one of them",
+    ),
+    Rule(
+        "!has(self.salt) || !(self.salt.startsWith('layer/') || self.salt.startsWith('holdout/'))",
+        "layer/ and holdout/ begin the salts of layers and holdouts, and units would be parted alike: write another",
     ),
     Rule(
         "self.mode == 'shadow' ? self.variants.all(v, !has(v.weight)) : self.variants.all(v, has(v.weight))",
