@@ -110,14 +110,14 @@ def compare(
     hits = np.column_stack([_hits(each) for each in placed.values()])
     gains = np.column_stack([_discounted(each) for each in placed.values()])
     names, household = np.unique(hidden.household, return_inverse=True)
-    drawn = _resamples(len(names))
-    hit_rate = _resampled(hits, household, drawn)
+    drawn = resamples(len(names))
+    hit_rate = resampled_means(hits, household, drawn)
     methods = list(placed)
     return Quality(
         len(hidden),
         len(names),
         _figures(methods, hits.mean(axis=0), hit_rate),
-        _figures(methods, gains.mean(axis=0), _resampled(gains, household, drawn)),
+        _figures(methods, gains.mean(axis=0), resampled_means(gains, household, drawn)),
         [_gain(methods, hits.mean(axis=0), hit_rate, goal) for goal in goals],
     )
 
@@ -136,7 +136,7 @@ def _discounted(placed: NDArray[np.int64]) -> NDArray[np.float64]:
     return discounted
 
 
-def _resamples(households: int) -> NDArray[np.float64]:
+def resamples(households: int) -> NDArray[np.float64]:
     """How often each household is drawn, [RESAMPLES, H]."""
     random = np.random.default_rng(11)
     return random.multinomial(households, np.full(households, 1.0 / households), size=RESAMPLES).astype(
@@ -144,7 +144,7 @@ def _resamples(households: int) -> NDArray[np.float64]:
     )
 
 
-def _resampled(
+def resampled_means(
     values: NDArray[np.float64], household: NDArray[np.intp], drawn: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The mean of each column of `values` [Q, M] in every resample, [RESAMPLES, M]."""
@@ -157,10 +157,10 @@ def _resampled(
 def _figures(
     methods: Sequence[str], value: NDArray[np.float64], resampled: NDArray[np.float64]
 ) -> dict[str, Figure]:
-    return {method: _figure(value[at], resampled[:, at]) for at, method in enumerate(methods)}
+    return {method: interval(value[at], resampled[:, at]) for at, method in enumerate(methods)}
 
 
-def _figure(value: float, resampled: NDArray[np.float64]) -> Figure:
+def interval(value: float, resampled: NDArray[np.float64]) -> Figure:
     low, high = np.percentile(resampled, [2.5, 97.5])
     return Figure(float(value), float(low), float(high))
 
@@ -173,7 +173,7 @@ def _gain(
 ) -> Gain:
     method, over, goal = wanted
     new, old = methods.index(method), methods.index(over)
-    figure = _figure(value[new] / value[old] - 1.0, resampled[:, new] / resampled[:, old] - 1.0)
+    figure = interval(value[new] / value[old] - 1.0, resampled[:, new] / resampled[:, old] - 1.0)
     return Gain(method, over, goal, figure)
 
 

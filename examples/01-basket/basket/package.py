@@ -73,7 +73,7 @@ def artefacts(
         Artefact("item-cooccurrence", "models.yaml", _tables("item_cooccurrence", recall.together)),
         Artefact("buy-it-again", "models.yaml", _tables("buy_it_again", recall.again)),
         Artefact("popularity", "models.yaml", _tables("popularity", recall.popular)),
-        Artefact(ranker_name, "models.yaml", _booster(ranker)),
+        Artefact(ranker_name, "models.yaml", booster(ranker)),
         Artefact("catalogue", "graph.yaml", _catalogue(journey.items, past, recall)),
     ]
 
@@ -143,7 +143,7 @@ def _tables(module: str, tables: Tables) -> Callable[[Path], Path]:
     return build
 
 
-def _booster(ranker: lightgbm.Booster) -> Callable[[Path], Path]:
+def booster(ranker: lightgbm.Booster) -> Callable[[Path], Path]:
     def build(folder: Path) -> Path:
         ranker.save_model(folder / "model.txt")
         return folder
