@@ -8,6 +8,7 @@ switches who does not have to; coverage takes the first part of each variant's r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from hashlib import sha256
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 ALGORITHM = "v1"
 BUCKETS = 10_000
+_RANGE = re.compile("([0-9]{1,5})-([0-9]{1,5})")
 
 
 class Range(NamedTuple):
@@ -42,9 +44,9 @@ def bucket(salt: str, unit: str) -> int:
 
 def parse_range(text: str) -> Range:
     """`"0-5000"` is the buckets 0 to 4,999. Raises ValueError for what is no range within 0 to 10,000."""
-    start, _, end = text.partition("-")
-    found = Range(int(start), int(end))
-    if not 0 <= found.start < found.end <= BUCKETS:
+    parts = _RANGE.fullmatch(text)
+    found = Range(int(parts[1]), int(parts[2])) if parts else Range(0, 0)
+    if not found.start < found.end <= BUCKETS:
         raise ValueError(f"{text} is no range of buckets: write it as 0-5000, between 0 and {BUCKETS}")
     return found
 
