@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from builders import resource
@@ -11,6 +13,7 @@ from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_cli.experiment.standing import Interval, Point, Standing
 from endcap_cli.workspace import Name
 
+GOLDEN = Path(__file__).parent / "golden" / "experiments"
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J\u202e&amp;\"'"
 
 
@@ -121,3 +124,11 @@ def standing(status: dict[str, Any] | None = None, looks: int = 40, **spec: Any)
     return Standing(
         Name("shop", "ranker-v2"), parsed, running() if status is None else status, tuple(course(looks))
     )
+
+
+def golden(name: str, text: str) -> str:
+    """What a file says; `ENDCAP_GOLDEN=write pytest` writes it anew."""
+    path = GOLDEN / name
+    if os.environ.get("ENDCAP_GOLDEN") == "write":
+        path.write_text(text, encoding="utf-8")
+    return path.read_text(encoding="utf-8")

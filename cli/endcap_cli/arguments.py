@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from endcap_cli.experiment_arguments import add_experiment
 from endcap_cli.feature_arguments import EVENTS_PORT, add_events, add_features
 
 DESCRIPTION = """\
@@ -20,6 +21,7 @@ Endcap serves models and inference graphs that are written as YAML.
   endcap model push ranker.txt s3://models/ranker/5.txt --update models.yaml
   endcap events send events.jsonl          bring events into a feature store
   endcap features get product product_id=12
+  endcap experiment status ranker-v2        how an experiment stands, and what its figures mean
 """
 VALIDATE = """\
 Check the resources in files and folders with the same code as the cluster: the shape of every field, the
@@ -66,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
         prog="endcap", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_validate, _add_run, _add_plan, _add_model, add_features, add_events, _add_version):
+    adding = (_add_validate, _add_run, _add_plan, _add_model, add_features, add_events, add_experiment)
+    for add in (*adding, _add_version):
         add(commands)
     return whole
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cluster that is only looked at: reads, and writes that the API server is told not to carry out."""
+"""A cluster as commands reach it: reads, writes that the API server is told not to carry out, and the one edit that a
+person asks for: of an experiment's own fields.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +36,7 @@ _PATHS = {
     "PersistentVolumeClaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
 }
+APPLY, JSON_PATCH = "application/apply-patch+yaml", "application/json-patch+json"
 _DRY_RUN = (("dryRun", "All"), ("fieldManager", "endcap"), ("force", "true"), ("fieldValidation", "Strict"))
 
 
@@ -70,6 +73,11 @@ class Cluster:
         path = f"{_PATHS[manifest['kind']].format(metadata['namespace'])}/{metadata['name']}"
         return self._call("PATCH", path, query=_DRY_RUN, body=manifest)
 
+    def edit(self, kind: str, namespace: str, name: str, operations: Sequence[Mapping[str, Any]]) -> None:
+        """Carry out a JSON patch (RFC 6902), as a whole or not at all. Raises Refused."""
+        path = f"{_PATHS[kind].format(namespace)}/{name}"
+        self._call("PATCH", path, body=list(operations), content=JSON_PATCH)
+
     def all_of(self, kind: str, namespace: str) -> list[dict[str, Any]]:
         """All objects of a kind in a namespace. Raises Refused."""
         return list(self._call("GET", _PATHS[kind].format(namespace))["items"])
@@ -90,8 +98,10 @@ class Cluster:
         token = self._api.configuration.auth_settings().get("BearerToken")
         return {token["key"]: token["value"]} if token else {}
 
-    def _call(self, method: str, path: str, query: Any = (), body: Any = None) -> dict[str, Any]:
-        headers = {"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"}
+    def _call(
+        self, method: str, path: str, query: Any = (), body: Any = None, content: str = APPLY
+    ) -> dict[str, Any]:
+        headers = {"Accept": "application/json", "Content-Type": content}
         serialized = self._api.param_serialize(
             method,
             path,

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
+from endcap_api.experiment_checks import Placed, check_experiment, conflicts
 from endcap_api.feature_checks import bundle_problems, view_problems
 from endcap_api.graph_checks import check_graph, cluster_problems
 from endcap_api.model_checks import model_feature_problems
 from endcap_api.problem import Problem
+from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
@@ -38,6 +40,7 @@ def examine(loaded: Loaded, *, local: bool = False) -> Workspace:
         _tell_missing(found, workspace, local=local)
         if not local and isinstance(found.spec, ModelDeploymentSpec | InferenceGraphSpec):
             workspace.report(found.manifest, cluster_problems(found.spec))
+    _tell_conflicts(workspace)
     if not workspace.seen and not workspace.findings:
         message = f"no resource of {GROUP} here: give its files"
         workspace.findings.append(Finding(loaded.place, 1, "", "", message))
@@ -61,7 +64,21 @@ def _problems(found: Read, workspace: Workspace) -> Iterable[Problem]:
             bundles=known.bundle_contracts,
             views=known.view_contracts,
         )
+    if isinstance(spec, ExperimentSpec):
+        graph = within(workspace.graphs, namespace).get(spec.graph)
+        contracts = workspace.contracts(namespace)
+        return check_experiment(spec, graph, contracts, known.bundle_contracts, known.view_contracts)
     return ()
+
+
+def _tell_conflicts(workspace: Workspace) -> None:
+    """Experiments of these files that cannot run at the same time; the cluster may have others."""
+    for namespace in {name.namespace for name in workspace.experiments}:
+        placed = {name: Placed(spec) for name, spec in within(workspace.experiments, namespace).items()}
+        refused = conflicts(placed)
+        for found in workspace.reads:
+            if isinstance(found.spec, ExperimentSpec) and found.name.namespace == namespace:
+                workspace.report(found.manifest, filter(None, [refused.get(found.name.name)]))
 
 
 def _tell_missing(found: Read, workspace: Workspace, *, local: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from endcap_api.v1alpha1.base import Element
+from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
@@ -14,6 +15,7 @@ from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 
 MODEL, GRAPH = "ModelDeployment", "InferenceGraph"
 STORE, VIEW, BUNDLE = "FeatureStore", "FeatureView", "FeatureBundle"
+EXPERIMENT = "Experiment"
 
 
 class Reference(NamedTuple):
@@ -37,6 +39,8 @@ def references(spec: Element) -> Iterator[Reference]:
         yield Reference(STORE, spec.store, "spec.store")
         if spec.source.derived and spec.source.derived.model:
             yield Reference(MODEL, spec.source.derived.model, "spec.source.derived.model")
+    elif isinstance(spec, ExperimentSpec):
+        yield from _of_experiment(spec)
 
 
 def _of_graph(spec: InferenceGraphSpec) -> Iterator[Reference]:
@@ -50,3 +54,12 @@ def _of_graph(spec: InferenceGraphSpec) -> Iterator[Reference]:
             yield Reference(MODEL, rung.model, f"spec.fallback[{index}].model")
     for index, each in enumerate(spec.write_back or ()):
         yield Reference(VIEW, each.view, f"spec.writeBack[{index}].view")
+
+
+def _of_experiment(spec: ExperimentSpec) -> Iterator[Reference]:
+    yield Reference(GRAPH, spec.graph, "spec.graph")
+    for index, variant in enumerate(spec.variants):
+        if variant.model:
+            yield Reference(MODEL, variant.model, f"spec.variants[{index}].model")
+    if spec.store:
+        yield Reference(STORE, spec.store, "spec.store")

@@ -40,11 +40,15 @@ def say_lines(text: str) -> None:
 
 
 def say_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    for line in table_lines(head, rows):
+        say(line)
+
+
+def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns as wide as their widest cell, each cell escaped."""
     shown = [[escaped(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in shown) for column in range(len(head))]
-    for row in shown:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in shown]
 
 
 def complain(text: str) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 from endcap_api.problem import Problem
 from endcap_api.runtime_config import ModelContract
 from endcap_api.v1alpha1.base import Element
+from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
 from endcap_api.v1alpha1.featurestore import FeatureStoreSpec
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
@@ -80,6 +81,10 @@ class Workspace:
     @property
     def bundles(self) -> dict[Name, FeatureBundleSpec]:
         return self._of(FeatureBundleSpec)
+
+    @property
+    def experiments(self) -> dict[Name, ExperimentSpec]:
+        return self._of(ExperimentSpec)
 
     def _of(self, spec: type[_Spec]) -> dict[Name, _Spec]:
         return {one.name: one.spec for one in self.reads if isinstance(one.spec, spec)}

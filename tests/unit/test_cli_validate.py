@@ -222,7 +222,7 @@ def test_files_of_one_machine_are_a_problem_of_a_cluster(
 
 
 def test_unknown_kinds_of_the_group_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    unknown = {**ranker(), "kind": "Experiment"}
+    unknown = {**ranker(), "kind": "Promotion"}
     assert main(["validate", written(tmp_path / "a.yaml", unknown)]) == 1
     assert "kind: is no kind of this version: use one of ModelDeployment" in capsys.readouterr().out
 

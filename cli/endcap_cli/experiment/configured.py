@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An experiment as the engine would run it, with the buckets that it has, or would begin with. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from endcap_api.assignment import Ranges, allocate, parse_ranges, quotas
+from endcap_api.experiment_config import (
+    Assigned,
+    ExperimentConfig,
+    experiment_config,
+    given_ranges,
+    weights_of,
+)
+from endcap_api.v1alpha1.experiment import ExperimentSpec
+from endcap_cli.experiment.source import Source
+
+UNKNOWN = "000000000000"  # before it is in a cluster, an experiment has no identity
+
+
+@dataclass(frozen=True)
+class Configured:
+    """`note` says how far this is from what is served."""
+
+    config: ExperimentConfig
+    note: str | None = None
+
+
+def configured(source: Source, coverage: int | None = None) -> Configured:
+    """`coverage` is another than the experiment has."""
+    if source.served is not None and coverage is None:
+        return Configured(source.served)
+    ranges = full_ranges(source)
+    percent = source.spec.full_coverage if coverage is None else coverage
+    assigned = Assigned(id=UNKNOWN, revision=1, epoch=1, phase="Running", ranges=ranges, coverage=percent)
+    config = experiment_config(source.name.name, source.spec, assigned)
+    if source.served is not None:
+        config = source.served.model_copy(update={"variants": config.variants, "everyone": None})
+    return Configured(config, _note(source, percent))
+
+
+def _note(source: Source, percent: float) -> str | None:
+    if source.live is None or source.served is not None:
+        return None
+    phase = source.status.get("phase") or "not accepted"
+    return (
+        f"{source.name.name} is {phase}: graph {source.spec.graph} does not have it now, and everyone gets what "
+        f"the graph says; this is how it would assign at {percent:g}%"
+    )
+
+
+def full_ranges(source: Source) -> dict[str, Ranges]:
+    """Of each variant at full coverage: those that it has in the cluster, else those that it would begin with."""
+    known = {
+        variant["name"]: parse_ranges(variant["buckets"])
+        for variant in source.status.get("variants") or ()
+        if variant.get("buckets")
+    }
+    names = {variant.name for variant in source.spec.variants}
+    return known if known.keys() == names else initial_ranges(source.spec)
+
+
+def initial_ranges(spec: ExperimentSpec) -> dict[str, Ranges]:
+    """Those that the spec gives, else new ones by its weights."""
+    return given_ranges(spec) or allocate(quotas(weights_of(spec)))
