@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from basket import ranker as basket
-from basket.journey import Baskets, Items, Journey
 from hypothesis import given
 from hypothesis import strategies as st
 from live import facts, ranker
@@ -18,6 +17,7 @@ from live.events import DAY_MS, Replay, events
 from live.history import History
 from live.resources import specs, view
 from live.windows import Events, Windows
+from shopping_history import BASKETS, HOUSEHOLDS, ITEMS, small_history
 
 from endcap_api.feature_checks import bundle_problems, view_problems
 from endcap_api.v1alpha1.base import milliseconds
@@ -25,33 +25,7 @@ from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
 
 HOUR = 3_600_000
-START = int(datetime(2017, 6, 1, tzinfo=UTC).timestamp() * 1000)
-HOUSEHOLDS, ITEMS, BASKETS = 4, 6, 300
 VIEWS = ("household-activity", "household-product", "product-activity")
-
-
-def small_history(seed: int = 3) -> History:
-    """Some weeks of shopping by few households, so that every window holds something and misses something."""
-    random = np.random.default_rng(seed)
-    seconds = np.sort(random.integers(0, 50 * 24 * 3600, BASKETS))
-    # Every third on the quarter of an hour, where tiles begin.
-    at_ms = START + np.sort(np.where(np.arange(BASKETS) % 3, seconds, seconds // 900 * 900)) * 1000
-    week = 1 + (at_ms - START) // (7 * DAY_MS)
-    held = [np.sort(random.choice(ITEMS, random.integers(1, 4), replace=False)) for _ in range(BASKETS)]
-    start = np.cumsum([0, *map(len, held)])
-    household = random.integers(1, HOUSEHOLDS + 1, BASKETS)
-    store = random.integers(1, 3, BASKETS)
-    item, row = np.concatenate(held), np.repeat(np.arange(BASKETS), np.diff(start))
-    items = Items(
-        [f"{n:04d}" for n in range(ITEMS)], ["T"] * ITEMS, ["C"] * ITEMS, ["D"] * ITEMS, np.ones(ITEMS)
-    )
-    narrow = [values.astype(np.int32) for values in (week, household, store)]
-    baskets = Baskets(*narrow, start, item.astype(np.int32))
-    cents = random.integers(1, 5000, len(item))
-    ids = 1000 + np.arange(BASKETS)
-    return History(Journey(items, baskets), ids, at_ms, row, household[row], item, cents)
-
-
 HISTORY = small_history()
 DATA = {
     "household_id": HISTORY.household,

@@ -88,8 +88,8 @@ class Replay:
             if batch:
                 await _insist(lambda batch=batch: self._send(http, batch))  # type: ignore[misc]
 
-    async def _send(self, http: aiohttp.ClientSession, batch: Sequence[Event]) -> float:
-        """Seconds to wait before it is sent again; 0: it was taken."""
+    async def _send(self, http: aiohttp.ClientSession, batch: Sequence[Event]) -> float | None:
+        """Seconds to wait before it is sent again; None: it was taken."""
         async with http.post(
             f"{self.places.store}/v1/events", data=json.dumps(batch), headers=KIND
         ) as answer:
@@ -97,7 +97,7 @@ class Replay:
                 return float(answer.headers.get("retry-after", "1"))
             if answer.status != HTTPStatus.ACCEPTED:
                 raise ReplayFailed(f"the store said {answer.status}: {(await answer.text())[:500]}")
-        return 0.0
+        return None
 
     async def _tell(self) -> None:
         begun = time.monotonic()
@@ -122,13 +122,13 @@ async def _batch(waiting: "asyncio.Queue[Event | None]") -> tuple[list[Event], b
     return batch, True
 
 
-async def _insist(send: Callable[[], Awaitable[float]]) -> None:
+async def _insist(send: Callable[[], Awaitable[float | None]]) -> None:
     for _ in range(TRIES):
         try:
             wait = await send()
         except (aiohttp.ClientError, TimeoutError):
             wait = 1.0
-        if not wait:
+        if wait is None:
             return
         await asyncio.sleep(wait)
     raise ReplayFailed(f"the store took no events in {TRIES} tries: is its address right?")
