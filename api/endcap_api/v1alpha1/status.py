@@ -207,6 +207,11 @@ class ExperimentStatus(Status):
         "Ended (without a winner).",
     )
     revision: int | None = Field(default=None, ge=0, description="Revision of the assignment that is wanted.")
+    epoch: int | None = Field(
+        default=None,
+        ge=1,
+        description="Counts the ratios that the variants had; units of different ones are not mixed.",
+    )
     serving: str | None = Field(
         default=None,
         max_length=64,
