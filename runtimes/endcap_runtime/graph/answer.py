@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.values import Column, RequestField
 from endcap_runtime.graph.candidates import Candidates
+from endcap_runtime.graph.experiments.telling import told
 from endcap_runtime.graph.explain import explanation, rules
 from endcap_runtime.graph.fallback import FALLBACK
 from endcap_runtime.graph.items import Items
@@ -62,6 +63,8 @@ class AnswerForm:
         body |= self._said(query)
         body["recommendations"] = list(self._recommendations(query.candidates))
         body["served_by"] = self.served_by(query)
+        if query.assignments:
+            body["experiments"] = told(query.assignments)
         body["degraded"] = self._degraded(query)
         body["took_ms"] = round(took_ms, 1)
         if query.explain:
@@ -100,14 +103,18 @@ class AnswerForm:
         notes = query.notes
         return {name: note.model for name in self.steps if (note := notes.get(name)) and note.model}
 
-    def _degraded(self, query: Query) -> list[dict[str, str]]:
+    def lacking(self, query: Query) -> Iterator[tuple[str, str]]:
         """The steps that the answer had to do without, and why."""
-        found = []
         for name in self.steps:
             note = query.notes.get(name)
             if note is not None and note.failure:
-                self.degraded[name].inc()
-                found.append({"step": name, "reason": note.failure})
+                yield name, note.failure
+
+    def _degraded(self, query: Query) -> list[dict[str, str]]:
+        found = []
+        for name, failure in self.lacking(query):
+            self.degraded[name].inc()
+            found.append({"step": name, "reason": failure})
         return found
 
 

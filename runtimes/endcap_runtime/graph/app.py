@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from time import monotonic
 
 import orjson
@@ -28,9 +29,13 @@ from endcap_runtime.asgi import (
     request_id,
     respond,
 )
+from endcap_runtime.graph.after import ANSWERED, After
 from endcap_runtime.graph.attended import BODY_SECONDS, Attendance, Left, TooSlow
 from endcap_runtime.graph.compile import Pipeline
 from endcap_runtime.graph.execute import execute
+from endcap_runtime.graph.experiments.forcing import HEADER as FORCE
+from endcap_runtime.graph.experiments.forcing import NO_KEY, NOTHING, ForceKey, forced
+from endcap_runtime.graph.experiments.telling import header
 from endcap_runtime.graph.failures import NoAnswer
 from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.query import Query
@@ -54,24 +59,61 @@ _STARTING = "No revision of the graph is loaded yet: GET /-/revision says why."
 Page = Callable[[], Response]
 
 
+@dataclass(slots=True)
+class _Asked:
+    """One request on its way; `query` is there once it has been read, whatever becomes of it.
+
+    arrived: seconds of the monotonic clock. seconds, status: of its end.
+    """
+
+    served: Served
+    arrived: float
+    known: bytes = b""
+    trace: str | None = None
+    explain: bool = False
+    forced: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    query: Query | None = None
+    seconds: float = 0.0
+    status: int = 0
+
+    def reads(self, body: bytes) -> Query:
+        """The query that a body is, with what its experiments say of it. Raises Problem."""
+        pipeline = self.served.pipeline
+        call = Call(self.arrived + pipeline.deadline, self.known.decode(), self.trace)
+        checked = pipeline.request.read(body)
+        query = Query(checked.values, checked.keys, pipeline.catalogue, call, self.explain)
+        if pipeline.experiments is not None:
+            query.assignments = pipeline.experiments.assign(checked.values, checked.given, self.forced)
+        return query
+
+    def ends(self, status: int) -> None:
+        self.status, self.seconds = status, monotonic() - self.arrived
+        self.served.requests.seen(status, self.seconds)
+
+
 class GraphApp:
     """Recommends, and shows what it serves. Requests in flight are counted against the graph's own limit."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it serves, whom it tells, and what follows)
         self,
         serving: Serving,
         metrics: GraphMetrics,
         registry: CollectorRegistry,
         lifecycle: Lifecycle,
         records: Records,
+        *,
+        force_key: ForceKey = NO_KEY,
+        after: Sequence[After] = (),
     ) -> None:
         self._serving, self._metrics, self._lifecycle, self._records = serving, metrics, lifecycle, records
+        self._force_key, self._after = force_key, after
         self._in_flight = 0
         self._pages: Mapping[bytes, Page] = {
             b"/livez": lambda: Response(200, b'{"live":true}'),
             b"/readyz": self._ready,
             b"/metrics": lambda: exposition(registry),
             b"/-/revision": serving.report,
+            b"/-/experiments": self._experiments,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,35 +147,85 @@ class GraphApp:
         ready = self._lifecycle.ready
         return Response(200 if ready else 503, orjson.dumps({"ready": ready}))
 
+    def _experiments(self) -> Response:
+        page = self._metrics.experiments.page(self._serving.experiments)
+        return Response(200, orjson.dumps(page.dump()))
+
     async def _recommend(self, served: Served, scope: Scope, receive: Receive, send: Send) -> None:
-        arrived = monotonic()
-        known = b""
-        query: Query | None = None
+        asked = _Asked(served, monotonic())
         try:
-            headers = headers_of(scope)
-            known = request_id(headers)
-            logs.request_id.set(known.decode())
-            call = Call(arrived + served.pipeline.deadline, known.decode(), _trace(headers))
-            query = await self._answered(served.pipeline, call, scope, receive, headers)
-            response = _answer(served.pipeline, query)
-        except Problem as problem:
-            response = _refusal(problem)
-        except TooSlow:
-            response = _refusal(
-                Problem(408, f"The body did not arrive within {BODY_SECONDS:g} s.", (), CLOSE)
-            )
-        except NoAnswer as nothing:
-            response = _refusal(_unanswered(nothing))
+            response = await self._response(asked, scope, receive)
         except Left:
-            served.requests.seen(_CLIENT_LEFT, monotonic() - arrived)
-            return
+            asked.ends(_CLIENT_LEFT)
+        else:
+            asked.ends(response.status)
+            await self._send(send, response, asked.known or request_id({}), served.revision)
+        if asked.query is not None:
+            self._follow(asked, asked.query)
+
+    async def _response(self, asked: _Asked, scope: Scope, receive: Receive) -> Response:
+        """The answer, or why there is none. Raises Left."""
+        try:
+            query = await self._answered(asked, scope, receive)
+            return _answer(asked.served.pipeline, query)
+        except Problem as problem:
+            return _refusal(problem)
+        except TooSlow:
+            return _refusal(Problem(408, f"The body did not arrive within {BODY_SECONDS:g} s.", (), CLOSE))
+        except NoAnswer as nothing:
+            return _refusal(_unanswered(nothing))
+        except Left:
+            raise
         except Exception:
             log.exception("The engine failed")
-            response = _refusal(Problem(500, "The engine failed; its log has the request's id."))
-        served.requests.seen(response.status, monotonic() - arrived)
-        await self._send(send, response, known or request_id({}), served.revision)
-        if query is not None:
-            self._remember(served.pipeline.records, query)
+            return _refusal(Problem(500, "The engine failed; its log has the request's id."))
+
+    async def _answered(self, asked: _Asked, scope: Scope, receive: Receive) -> Query:
+        headers = headers_of(scope)
+        asked.known = request_id(headers)
+        logs.request_id.set(asked.known.decode())
+        refuse_method(scope, "POST")
+        refuse_media_type(headers, b"application/json")
+        asked.explain = _explain(scope["query_string"])
+        asked.trace = _trace(headers)
+        if FORCE in headers:
+            asked.forced = self._forced(asked.served.pipeline, scope)
+        limits = asked.served.pipeline.config.spec.limits
+        with Attendance(receive) as attendance:
+            body = await read_body(receive, headers, limits.body_bytes, _SHORTER)
+            attendance.working()
+            # Only now it takes a place: a request that is slow to arrive keeps nobody else out.
+            self._admit(limits.concurrency)
+            try:
+                asked.query = asked.reads(body)
+                asked.query = await execute(asked.served.pipeline, asked.query)
+                return asked.query
+            finally:
+                self._in_flight -= 1
+
+    def _forced(self, pipeline: Pipeline, scope: Scope) -> Mapping[str, str]:
+        """The variants that a request names itself. Raises Problem 422."""
+        if pipeline.experiments is None:
+            return NOTHING
+        return forced(scope["headers"], self._force_key, pipeline.experiments.variants)
+
+    def _follow(self, asked: _Asked, query: Query) -> None:
+        pipeline, seconds, status = asked.served.pipeline, asked.seconds, asked.status
+        if query.assignments:
+            self._metrics.experiments.request(
+                pipeline.config.name,
+                query.assignments,
+                seconds,
+                answered=status == ANSWERED,
+                degraded=any(pipeline.answer.lacking(query)),
+            )
+        if status == ANSWERED:
+            self._remember(pipeline.records, query)
+        for after in self._after:
+            try:
+                after(pipeline, query, seconds, status)
+            except Exception:
+                log.exception("What follows an answer failed")
 
     def _remember(self, form: RecordForm, query: Query) -> None:
         """Behind the answer, which it cannot fail any more."""
@@ -145,25 +237,6 @@ class GraphApp:
         else:
             if record is not None:
                 self._records.put(record, form.dropped)
-
-    async def _answered(
-        self, pipeline: Pipeline, call: Call, scope: Scope, receive: Receive, headers: Headers
-    ) -> Query:
-        refuse_method(scope, "POST")
-        refuse_media_type(headers, b"application/json")
-        explain = _explain(scope["query_string"])
-        limits = pipeline.config.spec.limits
-        with Attendance(receive) as attendance:
-            body = await read_body(receive, headers, limits.body_bytes, _SHORTER)
-            attendance.working()
-            # Only now it takes a place: a request that is slow to arrive keeps nobody else out.
-            self._admit(limits.concurrency)
-            try:
-                checked = pipeline.request.read(body)
-                query = Query(checked.values, checked.keys, pipeline.catalogue, call, explain)
-                return await execute(pipeline, query)
-            finally:
-                self._in_flight -= 1
 
     def _admit(self, most: int) -> None:
         """Refuses what would only wait: a late answer is worth nothing to a shopper."""
@@ -199,7 +272,10 @@ def _answer(pipeline: Pipeline, query: Query) -> Response:
     took = monotonic() - query.call.deadline + pipeline.deadline
     body = pipeline.answer.body(query, took * 1000)
     by = ",".join(f"{step}={model}" for step, model in body["served_by"].items())
-    return Response(200, orjson.dumps(body), headers=((b"endcap-served-by", by.encode()),))
+    headers = [(b"endcap-served-by", by.encode())]
+    if query.assignments:
+        headers.append(header(query.assignments))
+    return Response(200, orjson.dumps(body), headers=headers)
 
 
 def _refusal(problem: Problem) -> Response:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from endcap_api.expressions import Environment
@@ -13,6 +14,7 @@ from endcap_api.v1alpha1.steps import Step as StepSpec
 from endcap_api.v1alpha1.values import Column
 from endcap_api.wiring import environment, item_output, request_environment, written_inputs
 from endcap_runtime.graph.catalogue import Catalogue
+from endcap_runtime.graph.experiments.overlays import overlays
 from endcap_runtime.graph.expressions import Expression
 from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.fallback import FALLBACK, CatalogueRung, Ladder, ModelRung, Rung
@@ -46,11 +48,17 @@ class Surroundings(NamedTuple):
 
 
 class Built(NamedTuple):
-    """A step, what was declared, and the dotted names that it reads."""
+    """A step, what was declared, the dotted names that it reads itself, and its variants by experiment and name."""
 
     spec: StepSpec
     step: Step
-    reads: Reads
+    own: Reads
+    variants: Mapping[tuple[str, str], Built] = MappingProxyType({})
+
+    @property
+    def reads(self) -> Reads:
+        """What has to be there whichever variant does it."""
+        return self.own.union(*(each.own for each in self.variants.values()))
 
 
 class Builder:
@@ -73,8 +81,14 @@ class Builder:
                 step = filters[spec.name]
                 built.append(Built(spec, step, step.rule.reads))
             elif not spec.select and not spec.features:
-                built.append(self._step(spec, later))
+                built.append(self._step(spec, later)._replace(variants=self._variants(spec, later)))
         return built[::-1]
+
+    def _variants(self, spec: StepSpec, later: Reads) -> dict[tuple[str, str], Built]:
+        return {
+            each.key: Builder(each.config, self._around)._step(each.step, later)  # noqa: SLF001
+            for each in overlays(self._config, spec)
+        }
 
     def filters(self) -> dict[str, FilterStep]:
         return {spec.name: self._filter(spec, spec.filter) for spec in self._config.spec.steps if spec.filter}

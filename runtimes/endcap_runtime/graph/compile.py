@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from endcap_api.experiment_checks import check_served_experiments
 from endcap_api.expressions import ExpressionError
 from endcap_api.graph_checks import check_graph, missing_bundles, missing_models, missing_written_views
 from endcap_api.runtime_config import GraphConfig
@@ -14,6 +15,9 @@ from endcap_runtime.graph.answer import AnswerForm, answer_form
 from endcap_runtime.graph.building import NOTHING, Builder, Built, Surroundings
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.dag import Node
+from endcap_runtime.graph.experiments.compiling import experiments_of, varied
+from endcap_runtime.graph.experiments.experiment import Experiments
+from endcap_runtime.graph.exposures import ExposureForm, covariates_of, exposure_form
 from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.fallback import Ladder
 from endcap_runtime.graph.items import Items
@@ -21,6 +25,7 @@ from endcap_runtime.graph.lookups import keys_of, lookups_of
 from endcap_runtime.graph.nodes import nodes_of
 from endcap_runtime.graph.records import RecordForm, record_form
 from endcap_runtime.graph.request import RequestSchema
+from endcap_runtime.graph.shadow import ShadowForm, shadow_form
 from endcap_runtime.graph.steps.select import SelectStep
 from endcap_runtime.graph.written import written_of
 
@@ -41,6 +46,9 @@ class Pipeline:
     ladder: Ladder
     answer: AnswerForm
     records: RecordForm
+    experiments: Experiments | None
+    exposures: ExposureForm
+    shadow: ShadowForm
     deadline: float
 
 
@@ -65,6 +73,8 @@ def _problems(config: GraphConfig) -> Iterator[str]:
         yield f"spec: there is no FeatureView {name}: create it, or name another"
     for problem in check_graph(config.spec, config.models, bundles, views):
         yield str(problem)
+    for problem in check_served_experiments(config):
+        yield str(problem)
 
 
 def _pipeline(config: GraphConfig, around: Surroundings) -> Pipeline:
@@ -72,14 +82,17 @@ def _pipeline(config: GraphConfig, around: Surroundings) -> Pipeline:
     builder = Builder(config, around)
     items = Items.of(around.catalogue)
     filters, count, keys = builder.filters(), builder.count(), keys_of(config)
-    built = builder.steps(filters, NOTHING.union(*(each.reads for each in keys.values())))
-    written = written_of(config)
+    read_by_keys = NOTHING.union(*(each.reads for each in keys.values()))
+    built = [varied(config, each) for each in builder.steps(filters, read_by_keys)]
+    written, covariates = written_of(config), covariates_of(config)
+    experiments = experiments_of(config, built)
     reads = {
         **{each.spec.name: each.reads for each in built},
         **{name: each.reads for name, each in keys.items()},
         spec.steps[-1].name: count.reads,
     }
-    kept = {f"{number}: {each.view}": each.reads for number, each in enumerate(written)}
+    after = [*(each.reads for each in written), *(each.reads for each in covariates)]
+    kept = {f"{number}: kept": names for number, names in enumerate(after)}
     lookups = lookups_of(config, keys, reads | kept, around)
     rules = NOTHING.union(*(step.rule.reads for step in filters.values()))
     empty = any(rung.empty for rung in spec.fallback or ())
@@ -97,5 +110,8 @@ def _pipeline(config: GraphConfig, around: Surroundings) -> Pipeline:
         ladder=ladder,
         answer=answer_form(config, around.metrics, items, lookups.by_name),
         records=record_form(config, written, lookups.by_name, items, around.metrics),
+        experiments=experiments,
+        exposures=exposure_form(config, covariates, items, around.metrics),
+        shadow=shadow_form(config, experiments),
         deadline=milliseconds(spec.deadline) / 1000,
     )

@@ -12,7 +12,7 @@ import gc
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Protocol
 
 from endcap_runtime.graph.loading import Refused
@@ -24,6 +24,8 @@ log = logging.getLogger("endcap.graph")
 
 WANTED = "graph.json"
 LAST_GOOD = "last-good.json"
+# Longest wait for the moment at which all replicas begin with a revision, whatever a clock says.
+LONGEST_WAIT_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
@@ -103,7 +105,9 @@ class Configuration:
 
     async def _take_wanted(self) -> None:
         try:
-            self._accept(await self._loaded(WANTED))
+            served = await self._loaded(WANTED)
+            await _moment(served.pipeline.config.activate_at_ms)
+            self._accept(served)
             self._serving.rejected = None
         except Refused as refused:
             self._serving.rejected = refused.rejected
@@ -141,3 +145,9 @@ class Configuration:
         log.error(event, extra=told)
         if refused.passing:
             self._retry.later()
+
+
+async def _moment(at_ms: int | None) -> None:
+    """Until all replicas begin; at once where that has passed."""
+    if at_ms is not None:
+        await asyncio.sleep(min(max(at_ms / 1000 - time(), 0.0), LONGEST_WAIT_SECONDS))

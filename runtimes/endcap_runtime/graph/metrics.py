@@ -9,6 +9,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter
 
 from endcap_runtime.graph.durations import DurationFamily, Durations
+from endcap_runtime.graph.experiments.counting import Counting
 from endcap_runtime.graph.failures import Kind
 
 OUTCOMES = ("ok", "refused", "timeout", "reset", "status", "malformed", "too_large", "cancelled")
@@ -34,6 +35,28 @@ class GraphMetrics:
         self.lookups = counter("graph_lookups", "Calls to the feature sidecar by outcome.", "outcome")
         self.records_dropped = counter(
             "graph_records_dropped", "Records that the feature sidecar did not get."
+        )
+        self.experiment_exposures = counter(
+            "experiment_exposures", "Exposures by what became of them.", "outcome"
+        )
+        self.experiment_shadow = counter(
+            "experiment_shadow",
+            "Comparisons of a shadow with the baseline.",
+            "experiment",
+            "variant",
+            "outcome",
+        )
+        self.experiments = Counting(
+            counter(
+                "experiment_assigned", "Requests by variant and reason.", "experiment", "variant", "reason"
+            ),
+            counter(
+                "experiment_served",
+                "Requests by what served their variant's.",
+                "experiment",
+                "variant",
+                "served",
+            ),
         )
 
     def of_step(self, graph: str, step: str) -> StepMetrics:

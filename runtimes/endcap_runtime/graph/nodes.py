@@ -96,14 +96,19 @@ def _node(
 
 
 def _wrapped(config: GraphConfig, built: Built, metrics: GraphMetrics) -> Step:
-    spec, step = built.spec, built.step
-    recalls = Forming.of(config.spec.steps).recalls_read(built.reads)
-    if recalls and not spec.rank:  # an order goes on with what the other sources know, a rule does not
-        step = needing(step, recalls)
-    if spec.timeout:
-        step = deadline(step, milliseconds(spec.timeout) / 1000)
+    spec = built.spec
+    step = built.step if built.variants else limited(config, built)
     step = timed(step, metrics.of_step(config.name, spec.name))
     return step if _must_hold(spec) else fail_open(step)
+
+
+def limited(config: GraphConfig, built: Built) -> Step:
+    """The step with what it needs to be there, and its own time; one with variants has had this done to each."""
+    spec, step = built.spec, built.step
+    recalls = Forming.of(config.spec.steps).recalls_read(built.own)
+    if recalls and not spec.rank:  # an order goes on with what the other sources know, a rule does not
+        step = needing(step, recalls)
+    return deadline(step, milliseconds(spec.timeout) / 1000) if spec.timeout else step
 
 
 def _must_hold(spec: StepSpec) -> bool:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from endcap_runtime.graph.candidates import Candidates, Recalled
 from endcap_runtime.graph.catalogue import Catalogue
+from endcap_runtime.graph.experiments.assigned import NOT_IN_ANY, Assignments
 from endcap_runtime.graph.expressions import Scope
 from endcap_runtime.graph.failures import Kind
 from endcap_runtime.graph.looked_up import LookedUp
@@ -25,7 +26,8 @@ class Note:
 
     `removed` are catalogue rows, kept only when the request asks for an explanation; `backfilled` are how many of
     `kept` the step put back or took from the fallback; `unknown_items` are those of a model that the catalogue does not
-    know, beside `kept`; `ms` is wall time.
+    know, beside `kept`; `ms` is wall time; `overlaid` is the query as it came to the step and as the baseline left it,
+    kept for a shadow.
     """
 
     candidates_in: int | None = None
@@ -37,6 +39,7 @@ class Note:
     model: str | None = None
     failure: str | None = None
     kind: Kind | None = None
+    overlaid: tuple[Query, Query] | None = None
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class Query:
     keys: the product fields among them as the keys that models know.
     looked_up: what features steps found, by step; one that was asked again for candidates of the fallback has more.
     candidates: what is left, best first. whole: what there was before the first limit, for back-fill.
+    assignments: what each experiment said of it, decided before the first step.
     """
 
     values: dict[str, object]
@@ -57,6 +61,7 @@ class Query:
     looked_up: dict[str, list[LookedUp]] = field(default_factory=dict)
     candidates: Candidates | None = None
     whole: Candidates | None = None
+    assignments: Assignments = field(default_factory=lambda: NOT_IN_ANY)
 
     @property
     def scope(self) -> Scope:
@@ -71,6 +76,13 @@ class Query:
         """The same request with other candidates."""
         return self._with(self.call, candidates)
 
+    def apart(self, call: Call) -> Query:
+        """The same request under another deadline, sharing nothing that a step changes."""
+        aside = self._with(call, self.candidates)
+        aside.values, aside.recalled = dict(self.values), dict(self.recalled)
+        aside.notes, aside.looked_up = {}, dict(self.looked_up)
+        return aside
+
     def _with(self, call: Call, candidates: Candidates | None) -> Query:
         # Spelt out, since `dataclasses.replace` costs ten times as much and this runs for each step.
         return Query(
@@ -84,6 +96,7 @@ class Query:
             self.looked_up,
             candidates,
             self.whole,
+            self.assignments,
         )
 
 

@@ -7,7 +7,7 @@ and models get keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,10 +27,13 @@ _SHOWN = 64
 
 
 class Checked(NamedTuple):
-    """values: every declared field as `request.<field>`, products by display name. keys: its product fields by key."""
+    """values: every declared field as `request.<field>`, products by display name. keys: its product fields by key.
+    given: the fields that the body has.
+    """
 
     values: dict[str, object]
     keys: dict[str, object]
+    given: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class RequestSchema:
                 errors.extend(self._read_field(field, value, values, keys))
         if errors:
             raise Problem(422, _summary(errors), errors)
-        return Checked(values, keys)
+        return Checked(values, keys, given.keys())
 
     def _read_field(
         self, field: _Field, value: Any, values: dict[str, object], keys: dict[str, object]

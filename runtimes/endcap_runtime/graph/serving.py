@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from endcap_runtime.asgi import Response
 from endcap_runtime.graph.compile import Pipeline
+from endcap_runtime.graph.experiments.experiment import Experiments
 from endcap_runtime.graph.metrics import RequestMetrics
 
 
@@ -42,8 +43,15 @@ class Serving:
 
     def report(self) -> Response:
         """The page that the operator reads."""
-        value = {
+        value: dict[str, Any] = {
             "serving": self.served and self.served.pipeline.revision,
             "rejected": self.rejected and self.rejected._asdict(),
         }
+        if self.experiments:
+            value["experiments"] = self.experiments.revisions
         return Response(200, orjson.dumps(value))
+
+    @property
+    def experiments(self) -> Experiments | None:
+        """Those of what is served."""
+        return self.served.pipeline.experiments if self.served else None

@@ -43,6 +43,15 @@ class deadline(_Wrapped):  # noqa: N801 (used as a function from step to step)
 
 
 @dataclass(frozen=True, slots=True)
+class leaving(_Wrapped):  # noqa: N801
+    """Gives the step half of the time that is left, so that who stands in for it when it fails has the other half."""
+
+    async def __call__(self, query: Query) -> Query:
+        half = (query.call.deadline - monotonic()) / 2
+        return await deadline(self.step, half)(query)
+
+
+@dataclass(frozen=True, slots=True)
 class needing(_Wrapped):  # noqa: N801
     """Fails the step when a recall step whose columns it reads did not answer: its rule would be about zeros."""
 
