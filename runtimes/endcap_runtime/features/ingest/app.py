@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -27,6 +28,8 @@ from endcap_runtime.asgi import (
 from endcap_runtime.features.ingest.bundles import look_up
 from endcap_runtime.features.ingest.configuration import Configuration
 from endcap_runtime.features.ingest.door import Door, away
+from endcap_runtime.features.ingest.experiments.door import ExposureDoor
+from endcap_runtime.features.ingest.experiments.pages import experiments, exposures, sums
 from endcap_runtime.features.ingest.letters import dead_letters, replay, served
 from endcap_runtime.features.ingest.rows import write_rows
 from endcap_runtime.features.ingest.serving import Current, Serving
@@ -46,10 +49,19 @@ MOST_WRITERS = 2  # a file of rows takes many times its size while it is read
 _FEWER = "send fewer events or rows a request"
 _ROWS = re.compile(rb"/v1/views/([a-z][-a-z0-9]{0,39})/rows")
 _BUNDLE = re.compile(rb"/v1/bundles/([a-z][-a-z0-9]{0,39})")
+EXPOSURES = b"/v1/exposures"
+_EXPERIMENT = re.compile(rb"/v1/experiments/([0-9a-f]{1,64})")
 _STARTING = "No configuration is loaded yet: GET /-/revision says why."
 
 Page = Callable[[], Response]
 Ask = Callable[[Serving, bytes], Awaitable[Response]]
+
+
+class Doors(NamedTuple):
+    """Where what is sent is checked and taken."""
+
+    events: Door
+    exposures: ExposureDoor
 
 
 class IngestApp:
@@ -59,11 +71,11 @@ class IngestApp:
         self,
         current: Current,
         configuration: Configuration,
-        door: Door,
+        doors: Doors,
         registry: CollectorRegistry,
         lifecycle: Lifecycle,
     ) -> None:
-        self._current, self._door, self._lifecycle = current, door, lifecycle
+        self._current, self._doors, self._lifecycle = current, doors, lifecycle
         self._requests, self._writers = _Places(MOST_IN_FLIGHT), _Places(MOST_WRITERS)
         self._pages: Mapping[bytes, Page] = {
             b"/livez": lambda: Response(200, b'{"live":true}'),
@@ -75,6 +87,7 @@ class IngestApp:
             b"/v1/views": views,
             b"/v1/dead-letters": dead_letters,
             b"/v1/served": served,
+            b"/v1/experiments": experiments,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,13 +120,21 @@ class IngestApp:
             if ask := self._questions.get(path):
                 refuse_method(scope, "GET")
                 return await ask(serving, scope["query_string"])
+            if path == EXPOSURES and scope["method"] == "GET":
+                return await exposures(serving, scope["query_string"])
+            if matched := _EXPERIMENT.fullmatch(path):
+                refuse_method(scope, "GET")
+                return await sums(serving, matched[1].decode(), scope["query_string"])
             return await self._taken(serving, scope, receive, headers)
 
     async def _taken(self, serving: Serving, scope: Scope, receive: Receive, headers: Headers) -> Response:
         path: bytes = scope["raw_path"]
         if path == b"/v1/events":
             body = await _body(scope, receive, headers, MOST_EVENT_BYTES)
-            return await self._door.take(serving, scope["headers"], headers, body)
+            return await self._doors.events.take(serving, scope["headers"], headers, body)
+        if path == EXPOSURES:
+            body = await _body(scope, receive, headers, MOST_EVENT_BYTES)
+            return await self._doors.exposures.take(serving, headers, body)
         if path == b"/v1/dead-letters/replay":
             return await replay(serving, await _body(scope, receive, headers, MOST_EVENT_BYTES))
         if matched := _ROWS.fullmatch(path):

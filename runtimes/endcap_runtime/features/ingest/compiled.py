@@ -10,13 +10,17 @@ from rapidfuzz import process
 
 from endcap_api.features_config import FeaturesConfig, StoreConfig
 from endcap_runtime.features import lookup
+from endcap_runtime.features.experiments.measured import Measured, compile_measured
 from endcap_runtime.features.layout import View
 from endcap_runtime.features.lookup.loading import Refused, compiled_of
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """One revision; `readers` are the stream views by the types of events that they count."""
+    """One revision; `readers` and `measuring` are stream views and experiments by the types of events that they count.
+
+    `experiments` are by id.
+    """
 
     revision: str
     config: FeaturesConfig
@@ -24,6 +28,13 @@ class Compiled:
     views: Mapping[str, View]
     readers: Mapping[str, tuple[View, ...]]
     bundles: Mapping[str, lookup.Bundle]
+    experiments: Mapping[str, Measured]
+    measuring: Mapping[str, tuple[Measured, ...]]
+
+    @property
+    def event_types(self) -> set[str]:
+        """That somebody reads."""
+        return {*self.readers, *self.measuring}
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -39,7 +50,28 @@ def compile_features(text: bytes) -> Compiled:
     if len(config.stores) != 1:
         raise Refused(made.revision, "InvalidSpec", "an ingest pod has exactly one store: name one")
     ((_, store),) = config.stores.items()
-    return Compiled(made.revision, config, store, made.views, _readers(config, made.views), made.bundles)
+    experiments = [
+        compile_measured(name, measured, store.prefix)
+        for name, measured in (config.experiments or {}).items()
+    ]
+    return Compiled(
+        revision=made.revision,
+        config=config,
+        store=store,
+        views=made.views,
+        readers=_readers(config, made.views),
+        bundles=made.bundles,
+        experiments={measured.id: measured for measured in experiments},
+        measuring=_measuring(experiments),
+    )
+
+
+def _measuring(experiments: Iterable[Measured]) -> dict[str, tuple[Measured, ...]]:
+    measuring: dict[str, tuple[Measured, ...]] = {}
+    for measured in experiments:
+        for event in measured.events:
+            measuring[event] = (*measuring.get(event, ()), measured)
+    return measuring
 
 
 def _readers(config: FeaturesConfig, views: Mapping[str, View]) -> dict[str, tuple[View, ...]]:

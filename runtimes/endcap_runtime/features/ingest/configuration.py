@@ -13,6 +13,7 @@ import orjson
 from endcap_runtime.asgi import Response
 from endcap_runtime.features.ingest.compiled import Compiled, compile_features
 from endcap_runtime.features.lookup.loading import WANTED, Refused, Rejected, Watched, failed
+from endcap_runtime.features.store.unit_key import NoUnitKey
 
 log = logging.getLogger("endcap.ingest")
 
@@ -44,6 +45,10 @@ class Configuration:
         except Refused as refused:
             self._rejected = refused.rejected
             log.error("Revision refused", extra=self._rejected.told)  # noqa: TRY400 (the reason says all)
+        except NoUnitKey as missing:
+            self._rejected = failed(missing)
+            log.error("Units cannot be hidden", extra={"detail": str(missing)})  # noqa: TRY400 (it says all)
+            self._watched.later()
         except Exception as error:
             # A fault of ours must not end the watch: the next revision may be the remedy, or a moment's patience.
             log.exception("The configuration could not be taken")

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -107,15 +108,19 @@ def _sound(compiled: Compiled, value: Any) -> bytes:
 
 
 def _faults(compiled: Compiled, event: Event) -> Iterator[FieldError]:
-    """What the views that read the event say against it; the same fault of two views once."""
-    readers = compiled.readers.get(event.type)
-    if readers is None:
+    """What the views and experiments that read the event say against it; the same fault of two once."""
+    views, experiments = compiled.readers.get(event.type, ()), compiled.measuring.get(event.type, ())
+    if not views and not experiments:
         yield FieldError("type", f"no view of this store reads it: {_read_instead(event.type, compiled)}")
         return
+    readings: list[Callable[[], object]] = [
+        *(partial(view.updates, event, event.time_ms) for view in views),
+        *(partial(measured.read, event) for measured in experiments),
+    ]
     told = set()
-    for view in readers:
+    for read in readings:
         try:
-            view.updates(event, event.time_ms)
+            read()
         except (InvalidEvent, InvalidEntity) as error:
             fault = _fault(error)
             if fault not in told:
@@ -124,12 +129,12 @@ def _faults(compiled: Compiled, event: Event) -> Iterator[FieldError]:
 
 
 def _read_instead(unknown: str, compiled: Compiled) -> str:
-    if meant := nearest(unknown, compiled.readers):
+    if meant := nearest(unknown, compiled.event_types):
         return f"did you mean {meant}?"
     remedy = "in a feature of a FeatureView"
-    if not compiled.readers:
+    known = sorted(compiled.event_types)
+    if not known:
         return f"name it {remedy}"
-    known = sorted(compiled.readers)
     more = ", …" if len(known) > MOST_TYPES else ""
     return f"the types that are read are {', '.join(known[:MOST_TYPES])}{more}; name others {remedy}"
 

@@ -120,6 +120,60 @@ local function take_up(keys, argv)
   return redis.call('XCLAIM', keys[1], GROUP, argv[1], 0, unpack(stray))
 end
 
+-- The log of exposures keeps what is applied, so that people can read it: what waits is what its group has not
+-- acknowledged. Answers how many, and the id of the first, if there is one.
+local function unapplied(log, most)
+  if redis.call('EXISTS', log) == 0 then return 0 end
+  local group
+  for _, row in ipairs(redis.call('XINFO', 'GROUPS', log)) do
+    local found = named(row)
+    if found.name == GROUP then group = found end
+  end
+  if not group then
+    local first = redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
+    return redis.call('XLEN', log), first and first[1]
+  end
+  local after = '(' .. group['last-delivered-id']
+  local new = group.lag or #redis.call('XRANGE', log, after, '+', 'COUNT', most)
+  if group.pending > 0 then return group.pending + new, redis.call('XPENDING', log, GROUP)[2] end
+  local first = redis.call('XRANGE', log, after, '+', 'COUNT', 1)[1]
+  return new, first and first[1]
+end
+
+-- KEYS log; ARGV most that may wait, then field `e` an exposure. Takes all of them or none; answers {taken, waiting}.
+local function log_accept(keys, argv)
+  local most, count = tonumber(argv[1]), #argv - 1
+  local waiting = unapplied(keys[1], most + 1)
+  if waiting + count > most then return {0, waiting} end
+  for i = 2, #argv do
+    redis.call('XADD', keys[1], '*', 'e', argv[i])
+  end
+  return {count, waiting}
+end
+
+-- KEYS log; ARGV how many are kept, by how many more it may have grown, then the entries that were applied.
+-- What is trimmed is the oldest, a thousand at a time, and never what is not applied. Answers how many it acknowledged.
+local function log_settle(keys, argv)
+  local kept, applied = tonumber(argv[1]), 0
+  for i = 3, #argv do
+    applied = applied + redis.call('XACK', keys[1], GROUP, argv[i])
+  end
+  local excess = redis.call('XLEN', keys[1]) - kept
+  if excess <= tonumber(argv[2]) then return applied end
+  local rows = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', math.min(excess, 1000) + 1)
+  local bound = rows[#rows][1]
+  local _, first = unapplied(keys[1], 1)
+  if first and is_after(bound, first) then bound = first end
+  redis.call('XTRIM', keys[1], 'MINID', '=', bound)
+  return applied
+end
+
+-- KEYS log; ARGV most that may wait. Answers how many wait, and the id of the first or ''.
+local function log_pulse(keys, argv)
+  local waiting, first = unapplied(keys[1], tonumber(argv[1]))
+  return {waiting, first or ''}
+end
+
 -- KEYS events; ARGV ms. Forgets consumers that were not heard of for so long and hold nothing.
 local function prune(keys, argv)
   local gone = 0
@@ -142,3 +196,6 @@ redis.register_function('endcap_settle_VERSION', settle)
 redis.register_function('endcap_replay_VERSION', replay)
 redis.register_function('endcap_take_up_VERSION', take_up)
 redis.register_function('endcap_prune_VERSION', prune)
+redis.register_function('endcap_log_accept_VERSION', log_accept)
+redis.register_function('endcap_log_settle_VERSION', log_settle)
+redis.register_function('endcap_log_pulse_VERSION', log_pulse)

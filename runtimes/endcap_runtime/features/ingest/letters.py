@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 import orjson
 
 from endcap_runtime.asgi import Response
+from endcap_runtime.features.ingest.paging import PAGE, all_of, page_of, text_in, value_in
 from endcap_runtime.features.ingest.parameters import (
     entry_id_of,
     limit_of,
@@ -21,11 +22,8 @@ from endcap_runtime.features.ingest.serving import Serving
 from endcap_runtime.features.ingest.streams import Fields
 from endcap_runtime.features.lookup.answer_json import instant
 from endcap_runtime.problems import RETRY_SOON, Problem
-from endcap_runtime.wire.faults import Malformed
-from endcap_runtime.wire.json_columns import loads
 
 REASONS = ("late", "future", "invalid", "expired")
-_PAGE = 500
 _MOST_IDS = 1000
 
 
@@ -39,9 +37,9 @@ async def dead_letters(serving: Serving, query_string: bytes) -> Response:
     async for entry_id, fields in _dead(serving, after):
         if wanted.holds(fields):
             if len(found) == limit:
-                return _page("events", found, found[-1]["id"])
+                return page_of("events", found, found[-1]["id"])
             found.append(_letter(entry_id, fields))
-    return _page("events", found, None)
+    return page_of("events", found, None)
 
 
 async def replay(serving: Serving, body: bytes) -> Response:
@@ -56,7 +54,7 @@ async def replay(serving: Serving, body: bytes) -> Response:
     async for entry_id, fields in _dead(serving, None):
         if wanted.holds(fields) and (ids is None or entry_id in ids):
             chosen.append(entry_id)
-        if len(chosen) == _PAGE:
+        if len(chosen) == PAGE:
             replayed += await _put_back(serving, chosen, replayed)
             chosen = []
     replayed += await _put_back(serving, chosen, replayed)
@@ -80,12 +78,12 @@ async def served(serving: Serving, query_string: bytes) -> Response:
     request_id = query.get("request_id")
     limit = limit_of(query)
     found: list[dict[str, Any]] = []
-    async for entry_id, fields in _all(serving, serving.streams.served, after):
+    async for entry_id, fields in all_of(serving, serving.streams.served, after):
         if request_id is None or fields.get(b"r", b"").decode(errors="replace") == request_id:
             if len(found) == limit:
-                return _page("served", found, found[-1]["id"])
+                return page_of("served", found, found[-1]["id"])
             found.append(_record(entry_id, fields))
-    return _page("served", found, None)
+    return page_of("served", found, None)
 
 
 class _Wanted(NamedTuple):
@@ -117,48 +115,20 @@ def _ids(given: Any) -> set[bytes] | None:
 
 
 def _dead(serving: Serving, after: bytes | None) -> AsyncIterator[tuple[bytes, Fields]]:
-    return _all(serving, serving.streams.dead, after)
-
-
-async def _all(serving: Serving, stream: bytes, after: bytes | None) -> AsyncIterator[tuple[bytes, Fields]]:
-    """The entries that are there now, a page at a time."""
-    last = await serving.streams.last(stream)
-    while last is not None:
-        page = await serving.streams.page(stream, after, _PAGE, last)
-        for row in page:
-            yield row
-        if len(page) < _PAGE:
-            return
-        after = page[-1][0]
+    return all_of(serving, serving.streams.dead, after)
 
 
 def _letter(entry_id: bytes, fields: Fields) -> dict[str, Any]:
     arrival = fields.get(b"arrival", b"0")
     return {
         "id": entry_id.decode(),
-        "reason": _text(fields, b"reason"),
-        "message": _text(fields, b"message"),
-        "view": _text(fields, b"view"),
+        "reason": text_in(fields, b"reason"),
+        "message": text_in(fields, b"message"),
+        "view": text_in(fields, b"view"),
         "arrival": instant(int(arrival)),
-        "event": _value(fields, b"e"),
+        "event": value_in(fields, b"e"),
     }
 
 
 def _record(entry_id: bytes, fields: Fields) -> dict[str, Any]:
-    return {"id": entry_id.decode(), "request_id": _text(fields, b"r"), "record": _value(fields, b"v")}
-
-
-def _text(fields: Fields, name: bytes) -> str:
-    return fields.get(name, b"").decode(errors="replace")
-
-
-def _value(fields: Fields, name: bytes) -> Any:
-    """The JSON value, or the text of what is none."""
-    try:
-        return loads(fields.get(name, b""))
-    except Malformed:
-        return _text(fields, name)
-
-
-def _page(name: str, found: list[dict[str, Any]], after: str | None) -> Response:
-    return Response(200, orjson.dumps({name: found, "next": after}))
+    return {"id": entry_id.decode(), "request_id": text_in(fields, b"r"), "record": value_in(fields, b"v")}

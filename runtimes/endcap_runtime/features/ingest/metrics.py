@@ -22,6 +22,19 @@ class IngestMetrics:
         )
         self.applied = counter("applied", "Events as a view took them.", "view", "outcome")
         self.dead_letters = counter("dead_letters", "Events that became dead letters.", "reason")
+        self.exposures = counter(
+            "exposures",
+            "Exposures at the door (accepted, refused, busy, unavailable), and as they were counted "
+            "(first, again, crossed, uncounted, failed).",
+            "outcome",
+        )
+        self.outcomes = counter(
+            "outcomes",
+            "Outcomes by what became of them: counted, joined, waiting, outside, duplicate, late, future, invalid.",
+            "experiment",
+            "metric",
+            "outcome",
+        )
         self.batch = Histogram(
             "endcap_ingest_batch_events",
             "Events that a worker took at once.",

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from endcap_runtime.features.experiments.measured import Measured
+from endcap_runtime.features.experiments.measured import Outcome as Measurement
 from endcap_runtime.features.ingest.cloudevents import Unreadable, event_of
 from endcap_runtime.features.ingest.compiled import Compiled
 from endcap_runtime.features.ingest.streams import Entry, Letter
@@ -26,6 +28,11 @@ _REFUSALS = {
     Outcome.FUTURE: "its time is more than 60 s after its arrival: set the clock of its producer",
 }
 
+_OUTCOME_REFUSALS = {
+    "LATE": "it arrived more than an hour after it happened: outcomes are counted for an hour",
+    "FUTURE": _REFUSALS[Outcome.FUTURE],
+}
+
 
 class Task(NamedTuple):
     """One update that an entry asks of a view."""
@@ -38,20 +45,32 @@ class Task(NamedTuple):
 Done = tuple[Task, Outcome]
 
 
+class Counting(NamedTuple):
+    """What an entry is to one unit of one experiment; `reader` says of whom a letter of it is."""
+
+    entry: Entry
+    reader: str
+    outcome: Measurement
+
+
+Counted = tuple[Counting, tuple[str, ...]]
+
+
 @dataclass(slots=True)
 class Plan:
-    """What a batch asks for: updates, and what is refused before Redis is asked."""
+    """What a batch asks for: updates, outcomes, and what is refused before Redis is asked."""
 
     tasks: list[Task] = field(default_factory=list)
+    countings: list[Counting] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
 
 
-def plan(compiled: Compiled, entries: Iterable[Entry], now_ms: int) -> Plan:
+def plan(compiled: Compiled, entries: Iterable[Entry], now_ms: int, unit_key: bytes = b"") -> Plan:
     """Never fails for what an entry holds: whatever cannot be read becomes a letter."""
     made = Plan()
     for entry in entries:
         try:
-            _plan_entry(compiled, entry, now_ms, made)
+            _plan_entry(compiled, entry, now_ms, unit_key, made)
         except Exception:
             # One poisonous entry must not hold up those behind it for good.
             log.exception("An event could not be planned", extra={"entry": entry.id.decode()})
@@ -59,7 +78,7 @@ def plan(compiled: Compiled, entries: Iterable[Entry], now_ms: int) -> Plan:
     return made
 
 
-def _plan_entry(compiled: Compiled, entry: Entry, now_ms: int, made: Plan) -> None:
+def _plan_entry(compiled: Compiled, entry: Entry, now_ms: int, unit_key: bytes, made: Plan) -> None:
     if now_ms - entry.arrival_ms > LONGEST_WAIT_MS:
         made.letters.append(Letter(entry, "expired", "it waited for more than a week", entry.view))
         return
@@ -69,11 +88,16 @@ def _plan_entry(compiled: Compiled, entry: Entry, now_ms: int, made: Plan) -> No
         made.letters.append(Letter(entry, "invalid", str(error), entry.view))
         return
     readers = [view for view in compiled.readers.get(event.type, ()) if entry.view in ("", view.name)]
-    if not readers:
+    experiments = [
+        measured for measured in compiled.measuring.get(event.type, ()) if entry.view in ("", measured.name)
+    ]
+    if not readers and not experiments:
         message = f"no view reads events of the type {event.type} any more"
         made.letters.append(Letter(entry, "invalid", message, entry.view))
     for view in readers:
         _plan_update(entry, event, view, made)
+    for measured in experiments:
+        _plan_outcomes(entry, event, measured, unit_key, made)
 
 
 def _plan_update(entry: Entry, event: Event, view: View, made: Plan) -> None:
@@ -84,6 +108,36 @@ def _plan_update(entry: Entry, event: Event, view: View, made: Plan) -> None:
         return
     if update is not None:
         made.tasks.append(Task(entry, view, update))
+
+
+def _plan_outcomes(entry: Entry, event: Event, measured: Measured, unit_key: bytes, made: Plan) -> None:
+    try:
+        outcomes = list(measured.outcomes(event, entry.arrival_ms, unit_key))
+    except InvalidEvent as error:
+        made.letters.append(Letter(entry, "invalid", str(error), measured.name))
+        return
+    made.countings += [Counting(entry, measured.name, outcome) for outcome in outcomes]
+
+
+def words_of(answer: Sequence[bytes]) -> tuple[str, ...]:
+    return tuple(word.decode() for word in answer)
+
+
+def outcome_letters(counted: Iterable[Counted]) -> list[Letter]:
+    """The letters of the outcomes that came too late or too early."""
+    return [
+        Letter(counting.entry, words[0].lower(), _OUTCOME_REFUSALS[words[0]], counting.reader)
+        for counting, words in counted
+        if words[0] in _OUTCOME_REFUSALS
+    ]
+
+
+def outcome_labels(counted: Iterable[Counted]) -> Iterator[tuple[str, str, str]]:
+    """Experiment, metric and what became of it, for each metric of each outcome."""
+    for (_, _, outcome), words in counted:
+        each = words if len(words) == len(outcome.metrics) else words * len(outcome.metrics)
+        for metric, word in zip(outcome.metrics, each, strict=True):
+            yield outcome.experiment, metric, word.lower()
 
 
 def letters_of(done: Iterable[Done]) -> list[Letter]:

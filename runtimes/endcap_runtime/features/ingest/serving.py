@@ -10,8 +10,10 @@ from time import time
 
 from endcap_api.features_config import StoreConfig
 from endcap_runtime.features.ingest.compiled import Compiled
+from endcap_runtime.features.ingest.experiments.log import ExposureLog
 from endcap_runtime.features.ingest.streams import Pulse, Streams
 from endcap_runtime.features.store import FeatureRedis
+from endcap_runtime.features.store.unit_key import UnitKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +23,19 @@ class Serving:
     compiled: Compiled
     redis: FeatureRedis
     streams: Streams
+    exposures: ExposureLog
+    units: UnitKey
+
+    def unit_key(self) -> bytes:
+        """Empty where nothing is measured. Raises NoUnitKey."""
+        return self.units.read() if self.compiled.experiments else b""
 
 
 class Current:
     """Changed by the configuration alone."""
 
-    def __init__(self, secrets: Path) -> None:
-        self._secrets = secrets
+    def __init__(self, secrets: Path, units: Path = Path("/etc/endcap/unit-key")) -> None:
+        self._secrets, self._units = secrets, UnitKey(units)
         self._first = asyncio.Event()
         self._serving: Serving | None = None
         self._ahead_ms = 0
@@ -43,13 +51,18 @@ class Current:
         return self._serving
 
     async def take(self, compiled: Compiled) -> None:
-        """Keeps the connection where the store is the same."""
+        """Keeps the connection where the store is the same. Raises NoUnitKey: units of experiments must be hidden."""
+        if compiled.experiments:
+            self._units.read()
         before = self._serving
         if before is not None and _place(before.compiled.store) == _place(compiled.store):
             redis = before.redis
         else:
             redis = await FeatureRedis.open(compiled.store, self._secrets)
-        self._serving = Serving(compiled, redis, Streams(redis, compiled.store.prefix))
+        prefix = compiled.store.prefix
+        self._serving = Serving(
+            compiled, redis, Streams(redis, prefix), ExposureLog(redis, prefix), self._units
+        )
         self._first.set()
         if before is not None and before.redis is not redis:
             await before.redis.aclose()

@@ -10,10 +10,12 @@ import asyncio
 import logging
 from time import monotonic
 
+from endcap_runtime.features.experiments.measured import Measured
 from endcap_runtime.features.ingest.metrics import IngestMetrics
 from endcap_runtime.features.ingest.planning import fed
 from endcap_runtime.features.ingest.serving import Current, Serving
 from endcap_runtime.features.ingest.streams import Pulse
+from endcap_runtime.features.layout import View
 from endcap_runtime.features.store import StoreUnavailable
 
 log = logging.getLogger("endcap.ingest")
@@ -55,10 +57,12 @@ class Upkeep:
 
     async def _clean(self, serving: Serving, pulse: Pulse) -> None:
         """What makes room comes first: a store that is full takes nothing else."""
-        views = serving.compiled.views
+        views, experiments = serving.compiled.views, serving.compiled.experiments
         horizon = pulse.horizon_ms - STANDSTILL_MS
-        for view in views.values():
-            if view.kind != "row":
-                await serving.redis.forget_seen([view], horizon - view.lateness_ms)
+        readers: list[View | Measured] = [view for view in views.values() if view.kind != "row"]
+        for reader in (*readers, *experiments.values()):
+            await serving.redis.forget_seen([reader], horizon - reader.lateness_ms)
         await serving.streams.counts.add(fed(views))
         await serving.streams.prune(CONSUMER_IDLE_MS)
+        if experiments:
+            await serving.exposures.prune(CONSUMER_IDLE_MS)

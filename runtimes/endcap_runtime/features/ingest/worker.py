@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from time import monotonic
-from typing import NamedTuple
 
+from endcap_runtime.features.ingest.applying import Applied, applied
+from endcap_runtime.features.ingest.group import Entry, Group
 from endcap_runtime.features.ingest.metrics import IngestMetrics
-from endcap_runtime.features.ingest.planning import Done, Task, counted, letters_of, plan
+from endcap_runtime.features.ingest.planning import counted, outcome_labels, plan
 from endcap_runtime.features.ingest.serving import Current, Serving
-from endcap_runtime.features.ingest.streams import Entry, Letter, Streams
-from endcap_runtime.features.store import FeatureRedis, StoreUnavailable
+from endcap_runtime.features.ingest.streams import Letter
+from endcap_runtime.features.store import StoreUnavailable
 
 log = logging.getLogger("endcap.ingest")
 
@@ -29,11 +31,10 @@ CLAIM_SECONDS = 2.0
 IDLE_MS = 5_000  # longer than a batch takes by far
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _OWN, _NEW = b"0", b">"
-_UNCHANGEABLE = "what the store holds of this entity is not ours: delete that key, then replay"
 
 
-class Worker:
-    """One consumer of the group, named after its pod."""
+class Consumer(ABC):
+    """One consumer of a stream's group, named after its pod."""
 
     def __init__(self, current: Current, metrics: IngestMetrics, consumer: str) -> None:
         self._current, self._metrics, self._consumer = current, metrics, consumer
@@ -41,6 +42,14 @@ class Worker:
         self._claim_at = 0.0
         self._pause = _FIRST_PAUSE
         self._leaving = False
+
+    @abstractmethod
+    def _group(self, serving: Serving) -> Group | None:
+        """The stream, None while there is nothing to do on it."""
+
+    @abstractmethod
+    async def _apply(self, serving: Serving, entries: list[Entry]) -> None:
+        """Applies and settles; what fails stays with the consumer."""
 
     def leave(self) -> None:
         """Ends after the batch in hand, so that no other pod has to wait for it."""
@@ -67,7 +76,11 @@ class Worker:
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
     async def _batch(self, serving: Serving) -> None:
-        entries = await self._entries(serving)
+        group = self._group(serving)
+        if group is None:
+            await asyncio.sleep(BLOCK_MS / 1000)
+            return
+        entries = await self._entries(group)
         # What came while we waited may be of a type that only the newest configuration knows.
         now = await self._current.serving()
         if now.redis is not serving.redis:
@@ -75,76 +88,47 @@ class Worker:
         elif entries:
             await self._apply(now, entries)
 
-    async def _entries(self, serving: Serving) -> list[Entry]:
-        streams = serving.streams
+    async def _entries(self, group: Group) -> list[Entry]:
         if monotonic() >= self._claim_at:
-            if left := await self._left_behind(streams):
+            if left := await self._left_behind(group):
                 return left
             self._claim_at = monotonic() + CLAIM_SECONDS
         if self._after == _OWN:
-            if held := await streams.read(self._consumer, _OWN, BATCH):
+            if held := await group.read(self._consumer, _OWN, BATCH):
                 return held
             self._after = _NEW
-        return await streams.read(self._consumer, _NEW, BATCH, BLOCK_MS)
+        return await group.read(self._consumer, _NEW, BATCH, BLOCK_MS)
 
-    async def _left_behind(self, streams: Streams) -> list[Entry]:
+    async def _left_behind(self, group: Group) -> list[Entry]:
         """What another held for too long, or nobody holds; asked again at once as long as there is some."""
-        claimed = await streams.claim(self._consumer, IDLE_MS, BATCH)
-        return claimed or await streams.take_up(self._consumer, BATCH)
+        claimed = await group.claim(self._consumer, IDLE_MS, BATCH)
+        return claimed or await group.take_up(self._consumer, BATCH)
+
+
+class Worker(Consumer):
+    """Of the events: what views and experiments make of them."""
+
+    def _group(self, serving: Serving) -> Group:
+        return serving.streams
 
     async def _apply(self, serving: Serving, entries: list[Entry]) -> None:
-        planned = plan(serving.compiled, entries, self._current.now_ms())
-        applied = await _applied(serving.redis, planned.tasks)
         now_ms = self._current.now_ms()
-        letters = [*planned.letters, *applied.letters]
-        counts = counted(serving.compiled, applied.done, letters, now_ms)
+        planned = plan(serving.compiled, entries, now_ms, serving.unit_key())
+        done = await applied(serving.redis, planned.tasks, planned.countings)
+        now_ms = self._current.now_ms()
+        letters = [*planned.letters, *done.letters]
+        counts = counted(serving.compiled, done.done, letters, now_ms)
         await serving.streams.settle(entries, letters, counts, serving.compiled.store.dead_letters)
-        self._measure(entries, applied.done, letters, now_ms)
+        self._measure(entries, done, letters, now_ms)
 
-    def _measure(
-        self, entries: list[Entry], done: Sequence[Done], letters: Sequence[Letter], now_ms: int
-    ) -> None:
+    def _measure(self, entries: list[Entry], done: Applied, letters: Sequence[Letter], now_ms: int) -> None:
         self._metrics.batch.observe(len(entries))
         for entry in entries:
             self._metrics.visible.observe(max(0, now_ms - entry.arrival_ms) / 1000)
-        for (view, outcome), count in Counter((task.view.name, outcome) for task, outcome in done).items():
+        applied_to = Counter((task.view.name, outcome) for task, outcome in done.done)
+        for (view, outcome), count in applied_to.items():
             self._metrics.applied.labels(view, outcome.lower()).inc(count)
+        for labels, count in Counter(outcome_labels(done.counted)).items():
+            self._metrics.outcomes.labels(*labels).inc(count)
         for reason, count in Counter(letter.reason for letter in letters).items():
             self._metrics.dead_letters.labels(reason).inc(count)
-
-
-class _Applied(NamedTuple):
-    done: list[Done]
-    letters: list[Letter]
-
-
-async def _applied(redis: FeatureRedis, tasks: Sequence[Task]) -> _Applied:
-    """Applies all at once; where Redis fails over the state of one, each by itself, so that one holds up no other."""
-    try:
-        outcomes = await redis.apply([task.update for task in tasks])
-    except StoreUnavailable as error:
-        if not _of_a_state(error):
-            raise
-        return await _applied_singly(redis, tasks)
-    done = list(zip(tasks, outcomes, strict=True))
-    return _Applied(done, letters_of(done))
-
-
-async def _applied_singly(redis: FeatureRedis, tasks: Sequence[Task]) -> _Applied:
-    done: list[Done] = []
-    broken: list[Letter] = []
-    for task in tasks:
-        try:
-            (outcome,) = await redis.apply([task.update])
-            done.append((task, outcome))
-        except StoreUnavailable as error:
-            if not _of_a_state(error):
-                raise
-            log.exception("A state cannot be changed", extra={"key": task.update.state.decode()})
-            broken.append(Letter(task.entry, "invalid", _UNCHANGEABLE, task.view.name))
-    return _Applied(done, [*broken, *letters_of(done)])
-
-
-def _of_a_state(error: StoreUnavailable) -> bool:
-    """Whether the function itself failed, as over a key of another type: to ask again would fail again."""
-    return error.reason in ("foreign_key", "refused") and "script: endcap_" in error.message

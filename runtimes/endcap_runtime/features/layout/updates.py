@@ -35,10 +35,13 @@ class Update(NamedTuple):
     change: bytes
 
 
-def fingerprint(event: Event) -> bytes:
-    """63 bits of who the event is, as a decimal: sets of whole numbers take 8 bytes each in Redis."""
+def fingerprint(event: Event, of: bytes = b"") -> bytes:
+    """63 bits of who the event is, as a decimal: sets of whole numbers take 8 bytes each in Redis.
+
+    `of` tells apart what one event does to several units; of one length each, or it could be a part of an id.
+    """
     name = f"{len(event.source)}:{event.source}{event.id}".encode("utf-8", "surrogatepass")
-    return b"%d" % (int.from_bytes(blake2b(name, digest_size=8).digest(), "little") >> 1)
+    return b"%d" % (int.from_bytes(blake2b(name + of, digest_size=8).digest(), "little") >> 1)
 
 
 def expiry_ms(ttl_ms: int) -> int:

@@ -28,4 +28,5 @@ def library_of(text: str) -> Library:
     return Library(text, sha256(text.encode()).hexdigest()[:8])
 
 
-LIBRARY = library_of((files(__package__) / "library.lua").read_text(encoding="utf-8"))
+_PARTS = ("library.lua", "experiments.lua")  # one library, since outcomes are refused as events are
+LIBRARY = library_of("".join((files(__package__) / part).read_text(encoding="utf-8") for part in _PARTS))

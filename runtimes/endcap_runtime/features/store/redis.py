@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from endcap_api.features_config import StoreConfig
-from endcap_runtime.features.layout import Update, View
+from endcap_runtime.features.layout import Update
 from endcap_runtime.features.layout.keys import PARTITIONS
 from endcap_runtime.features.layout.updates import MINUTE_MS, expiry_ms
 from endcap_runtime.features.store.credentials import SecretFolder
@@ -39,6 +39,29 @@ class Outcome(StrEnum):
     DUPLICATE = "DUPLICATE"
     LATE = "LATE"
     FUTURE = "FUTURE"
+
+
+class FunctionCall(Protocol):
+    """A function of the library; its keys lie in one part of the store."""
+
+    @property
+    def function(self) -> str: ...
+    @property
+    def keys(self) -> Sequence[bytes]: ...
+    @property
+    def arguments(self) -> Sequence[bytes]: ...
+
+
+class Remembering(Protocol):
+    """Who keeps ids of events by minute: a view, an experiment. Name and digest say whose they are."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def keep_ms(self) -> int: ...
+    def seen_key(self, tag: bytes, time_ms: int, /) -> bytes: ...
 
 
 class FeatureRedis:
@@ -94,6 +117,23 @@ class FeatureRedis:
         calls = [(put, 1, key, row, at, at + expiry_ms(ttl)) for key, row, at, ttl in rows]
         return [bool(answer) for answer in await self._called(calls)]
 
+    async def run(self, calls: Sequence[FunctionCall]) -> list[Any]:
+        """What each answers, in order; each is atomic. After StoreUnavailable some may have run."""
+        return await self._called(
+            [
+                (self._library.function(call.function), len(call.keys), *call.keys, *call.arguments)
+                for call in calls
+            ]
+        )
+
+    async def hashes(self, keys: Sequence[bytes]) -> list[dict[bytes, bytes]]:
+        """Whole hashes, empty where there is none; one round trip, of a cluster one a node."""
+        answers = await self._pipelined([("HGETALL", key) for key in keys])
+        return [
+            answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+            for answer in answers
+        ]
+
     async def now_ms(self) -> int:
         """Redis' clock; of a cluster that of the node that says when an event arrived."""
         seconds, micros = await self._asked(self._time_of_arrivals if self._cluster else self.client.time)
@@ -105,7 +145,7 @@ class FeatureRedis:
         seconds, micros = await self.client.time(target_nodes=node)
         return seconds, micros
 
-    async def forget_seen(self, views: Iterable[View], before_ms: int) -> None:
+    async def forget_seen(self, views: Iterable[Remembering], before_ms: int) -> None:
         """Removes the ids of events of all minutes that ended before then, since the last time that was asked."""
         minute = before_ms // MINUTE_MS
         for view in views:
@@ -118,7 +158,7 @@ class FeatureRedis:
             if last is None:
                 await self._asked(self.client.hset, self._forgotten, field, str(minute))
 
-    async def _forget(self, view: View, minutes: range) -> None:
+    async def _forget(self, view: Remembering, minutes: range) -> None:
         tags = [b"{%d}" % part for part in range(PARTITIONS)]
         await self._pipelined(
             [("UNLINK", *(view.seen_key(tag, minute * MINUTE_MS) for minute in minutes)) for tag in tags]
