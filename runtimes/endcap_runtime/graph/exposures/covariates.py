@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.wiring import covariate_environment
@@ -13,6 +12,8 @@ from endcap_runtime.graph.expressions import Expression, ExpressionFailed, Scope
 from endcap_runtime.graph.fusing import steps_read
 from endcap_runtime.graph.query import Query
 from endcap_runtime.graph.steps.expression import compiled
+
+LARGEST = 1e12  # what a store takes: its square still adds up over all units
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,14 @@ class Covariate:
         return self.expression.reads
 
     def of(self, query: Query) -> float | None:
-        """None where it has no finite value, or where a default would stand in for one."""
+        """None where it has no value that a store can sum, or where a default would stand in for one."""
         if any(_stood_in(query, step) for step in self.steps):
             return None
         try:
             value = float(self.expression(Scope(query.values)))
         except (ExpressionFailed, Unavailable):
             return None
-        return value if isfinite(value) else None
+        return value if abs(value) <= LARGEST else None  # NaN is not
 
 
 def _stood_in(query: Query, step: str) -> bool:
