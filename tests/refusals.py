@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from builders import REMOVED, changed, column, graph, intent, ranker, recaller
+from experiment_refusals import EXPERIMENT_SHAPE
 from refusal import Refusal
 from view_refusals import FEATURE_SHAPE
 
@@ -125,6 +126,7 @@ SHAPE: tuple[Refusal, ...] = (
     _graph("fallback of two kinds", "spec.fallback[1].model", "popularity", "spec.fallback[1]", "exactly one of model, catalogue"),
     _graph("body without bound", "spec.limits", {"bodyBytes": 10**9}, "spec.limits.bodyBytes", "less than or equal to 1048576"),
     *FEATURE_SHAPE,
+    *EXPERIMENT_SHAPE,
 )
 
 
