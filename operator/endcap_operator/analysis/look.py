@@ -14,6 +14,23 @@ GuardrailState = Literal["ok", "breached", "no data"]
 RatioState = Literal["ok", "mismatch", "no data"]
 
 
+class Epoch(Element):
+    """A time of constant ratio between weights.
+
+    buckets: of each variant at full coverage. coverages: percents at which it was served. comparable: whether the
+    units that were first exposed in it can be compared with each other (decision 0064).
+    """
+
+    buckets: dict[str, int]
+    coverages: list[int] = Field(default_factory=list)
+    comparable: bool = True
+
+    def stages(self) -> list[dict[str, int]]:
+        """The covered buckets of each variant, at each coverage that was served; at full coverage before the first."""
+        coverages = [each for each in self.coverages if each] or [100]
+        return [{name: -(-size * each // 100) for name, size in self.buckets.items()} for each in coverages]
+
+
 class Lift(Element):
     """A metric in a treatment less that in the baseline, with its confidence sequence.
 
@@ -27,6 +44,15 @@ class Lift(Element):
     relative: float | None = None
     relative_lower: float | None = None
     relative_upper: float | None = None
+
+    @property
+    def above(self) -> bool:
+        """Clearly more than the baseline, in units and in parts alike."""
+        return self.lower > 0 and (self.relative_lower is None or self.relative_lower > 0)
+
+    @property
+    def below(self) -> bool:
+        return self.upper < 0 and (self.relative_upper is None or self.relative_upper < 0)
 
 
 class ShadowFigures(Element):
@@ -77,12 +103,14 @@ class Verdict(Element):
 
 
 class Look(Element):
-    """at_ms: when the figures last changed. fresh: there are sums, and they are not old; `freshness` says why not.
+    """at_ms: when the figures last changed. exposed: all units; `units`: those of epochs that can be compared.
 
-    verdict: None is hold; `holds` says why. epochs_left_out: those whose units cannot be compared (decision 0064).
+    fresh: there are sums, and they are not old; `freshness` says why not. verdict: None is hold; `holds` says why.
+    left_out: epochs that cannot be compared.
     """
 
     at_ms: int
+    exposed: int = 0
     units: int = 0
     fresh: bool = False
     freshness: str = ""
@@ -91,4 +119,8 @@ class Look(Element):
     guardrails: list[GuardrailFigures] = Field(default_factory=list)
     verdict: Verdict | None = None
     holds: str = ""
-    epochs_left_out: list[str] = Field(default_factory=list)
+    left_out: list[str] = Field(default_factory=list)
+
+    @property
+    def breached(self) -> GuardrailFigures | None:
+        return next((each for each in self.guardrails if each.state == "breached"), None)

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has been decided about an experiment: the authority from which its status and its graph's overlay are derived."""
+"""What has been decided about an experiment: its status and its overlay of a graph are derived from it."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Mapping
 
+from pydantic import Field, ValidationError
+
+from endcap_api.assignment import ALGORITHM, Ranges, parse_ranges
+from endcap_api.experiment_config import Assigned
 from endcap_api.v1alpha1.base import Element
-from endcap_api.v1alpha1.experiment import ExperimentSpec
-from endcap_api.v1alpha1.status import ExperimentStatus, Phase
-from endcap_operator.analysis.look import Look, Verdict
+from endcap_api.v1alpha1.status import Phase
+from endcap_operator.analysis.look import Epoch, Look, Verdict
+
+ROUTED: frozenset[Phase] = frozenset({"Ramping", "Running", "Paused", "AwaitingApproval", "Promoting"})
+FINAL: frozenset[Phase] = frozenset({"Promoted", "RolledBack", "Aborted", "Ended"})
+MOST_ENTRIES = 32
 
 
 class Pin(Element):
@@ -17,18 +24,6 @@ class Pin(Element):
     model: str
     label: str
     sha256: str
-
-
-class Epoch(Element):
-    """A time of constant ratio between weights.
-
-    buckets: those that were covered at the highest `coverage` (percent), by variant. comparable: whether the units
-    that were first exposed in it can be compared with each other (decision 0064).
-    """
-
-    buckets: dict[str, int]
-    coverage: int
-    comparable: bool = True
 
 
 class Entry(Element):
@@ -42,16 +37,18 @@ class Entry(Element):
 class Record(Element):
     """record.json.
 
-    revision: counts whatever the graph is told of the experiment. epochs: by number, the last is the one that runs.
-    coverage: percent that takes part (as it will again, while Paused). ranges: of each variant at full coverage, as
-    texts in order. weights: those that the ranges were made for. pins: by variant. began: digests of what may not
-    change since, by field. paused: the phase to which `enabled: true` leads back. everyone: the variant that every
-    unit gets. mismatch, spoilt: why there is no verdict, and which guardrail was broken; for ever. history: newest
-    last.
+    id: of the experiment, see `experiment_id`. salt, algorithm: what assignment depends on. revision: counts whatever
+    the graph is told of it. epochs: by number, the last is the one that runs. since_ms: of the phase. coverage:
+    percent that takes part (as it will again, while Paused). ranges: of each variant at full coverage, as texts in
+    order. weights: those that the ranges were made for. told: digest of what the graph is told straight from the spec.
+    pins: by variant. began: digests of what may not change since, by field; None before. paused: the phase to which
+    `enabled: true` leads back. everyone: the variant that every unit gets. mismatch, spoilt: why there is no verdict,
+    and which guardrail was broken; for ever. history: newest last.
     """
 
     id: str
-    algorithm: str
+    algorithm: str = ALGORITHM
+    salt: str
     revision: int = Field(ge=1)
     epoch: int = Field(ge=1)
     phase: Phase
@@ -60,7 +57,7 @@ class Record(Element):
     coverage_since_ms: int
     ranges: dict[str, list[str]]
     weights: dict[str, int]
-    told: str
+    told: str = ""
     epochs: dict[str, Epoch] = Field(default_factory=dict)
     pins: dict[str, Pin] = Field(default_factory=dict)
     began: dict[str, str] | None = None
@@ -69,17 +66,67 @@ class Record(Element):
     verdict: Verdict | None = None
     mismatch: str | None = None
     spoilt: str | None = None
-    history: list[Entry] = Field(default_factory=list, max_length=32)
+    history: list[Entry] = Field(default_factory=list, max_length=MOST_ENTRIES)
     look: Look | None = None
+
+    @property
+    def allotted(self) -> dict[str, Ranges]:
+        """The ranges as such."""
+        return {name: parse_ranges(texts) for name, texts in self.ranges.items()}
+
+    @property
+    def routed(self) -> bool:
+        """Whether the graph is told of it."""
+        return self.phase in ROUTED
+
+    @property
+    def final(self) -> bool:
+        return self.phase in FINAL
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the ModelDeployments of its pins keep what they serve."""
+        return self.began is not None and not self.final
+
+    def drifted(self, live: Mapping[str, Pin]) -> dict[str, Pin]:
+        """The variants whose model is now to be another than the one that was pinned, with that one."""
+        pairs = ((name, pin, live.get(name)) for name, pin in self.pins.items())
+        return {
+            name: now
+            for name, pin, now in pairs
+            if now and (now.model, now.sha256) != (pin.model, pin.sha256)
+        }
 
 
 def read_record(text: str | None, identity: str) -> Record | None:
     """The record of the experiment whose id is `identity`; None when it is gone, spoilt, or of an earlier namesake."""
-    raise NotImplementedError
+    if text is None:
+        return None
+    try:
+        found = Record.model_validate_json(text)
+        sound = found.id == identity and bool(found.allotted)
+    except (ValidationError, ValueError):
+        return None
+    return found if sound else None
 
 
-def recovered(
-    name: str, spec: ExperimentSpec, identity: str, status: ExperimentStatus | None, now_ms: int
-) -> Record:
-    """The record made again: from the status, else from `variants[].buckets`, else from the weights."""
-    raise NotImplementedError
+def text_of(record: Record) -> str:
+    """The JSON of record.json: the same record has the same text."""
+    return record.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def assigned_of(record: Record, exposures: str | None) -> Assigned | None:
+    """What the graph has to know beside the spec; None when it is not told of the experiment. `exposures`: a URL."""
+    if not record.routed:
+        return None
+    return Assigned(
+        id=record.id,
+        revision=record.revision,
+        epoch=record.epoch,
+        phase=record.phase,
+        ranges=record.allotted,
+        coverage=record.coverage,
+        everyone=record.everyone,
+        exposures=exposures,
+        digests={name: pin.sha256 for name, pin in record.pins.items()},
+    )

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much more a treatment brings than the baseline, from sums alone.
+
+A mean is compared after CUPED (Deng et al., "Improving the sensitivity of online controlled experiments", 2013): what
+the covariate explains is taken away, with the slope pooled within the two arms, as a regression on the arm and the
+covariate would find it. A ratio is compared by the delta method (Deng et al., "Applying the delta method in metric
+analytics", 2018). Each epoch is compared in itself, and the differences are weighted by its units: a change of
+weights then never looks like an effect (Simpson's paradox).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
+from math import isfinite, sqrt
+
+from endcap_api.experiment_config import VariantSums
+from endcap_operator.analysis.confidence import two_sided
+from endcap_operator.analysis.look import Lift
+from endcap_operator.analysis.moments import Moments, moments
+
+_CLEARLY = 3.0
+Pair = tuple[VariantSums, VariantSums]
+
+
+@dataclass(frozen=True)
+class Level:
+    """alpha: of this comparison. planned: the units at which the sequence is tightest."""
+
+    alpha: float
+    planned: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """difference: treatment less baseline. Variances are those of the estimates; covariance: of the two.
+
+    units: of both arms. fewest: of the smaller one.
+    """
+
+    units: int
+    fewest: int
+    difference: float
+    variance: float
+    baseline: float
+    baseline_variance: float
+    covariance: float
+
+
+def compare(pairs: Iterable[Pair], metric: str, *, ratio: bool) -> Estimate | None:
+    """Over the epochs, each as its sums of baseline and treatment. None where there is nothing to compare.
+
+    An epoch with fewer than two units in an arm is left out; one whose sums cannot be leaves no figure at all, for
+    then nothing is known of the others either.
+    """
+    counted = [pair for pair in pairs if min(pair[0].units, pair[1].units) >= 2]  # noqa: PLR2004
+    compared = [_compared(pair, metric, ratio=ratio) for pair in counted]
+    found = [each for each in compared if each is not None]
+    if not found or len(found) < len(compared):
+        return None
+    combined = _combined(found)
+    return combined if all(map(isfinite, astuple(combined))) else None
+
+
+def _compared(pair: Pair, metric: str, *, ratio: bool) -> Estimate | None:
+    arms = [_moments(arm, metric) for arm in pair]
+    baseline, treatment = arms
+    if baseline is None or treatment is None:
+        return None
+    if not ratio:
+        return _means(baseline, treatment)
+    return _ratios(baseline, treatment) if baseline.d and treatment.d else None
+
+
+def _moments(arm: VariantSums, metric: str) -> Moments | None:
+    """A metric that is missing beside units is lost, not zero."""
+    sums = arm.metrics.get(metric)
+    return moments(arm.units, sums) if sums is not None else None
+
+
+def _means(baseline: Moments, treatment: Moments) -> Estimate:
+    theta = _slope(baseline, treatment)
+    spreads = [
+        max(0.0, arm.yy - 2 * theta * arm.xy + theta * theta * arm.xx) for arm in (baseline, treatment)
+    ]
+    shared = baseline.yy - theta * baseline.xy
+    moved = theta * (treatment.x - baseline.x)
+    return _estimate(
+        baseline, treatment, (baseline.y, treatment.y - baseline.y - moved), spreads, (baseline.yy, shared)
+    )
+
+
+def _slope(baseline: Moments, treatment: Moments) -> float:
+    """Of y on x within the arms; 0 without a covariate."""
+    products = sum((arm.units - 1) * arm.xy for arm in (baseline, treatment))
+    squares = sum((arm.units - 1) * arm.xx for arm in (baseline, treatment))
+    return products / squares if squares else 0.0
+
+
+def _ratios(baseline: Moments, treatment: Moments) -> Estimate:
+    first, second = baseline.y / baseline.d, treatment.y / treatment.d
+    spreads = [_linearised(baseline, first), _linearised(treatment, second)]
+    return _estimate(baseline, treatment, (first, second - first), spreads, (spreads[0], spreads[0]))
+
+
+def _linearised(arm: Moments, ratio: float) -> float:
+    return max(0.0, arm.yy - 2 * ratio * arm.yd + ratio * ratio * arm.dd) / (arm.d * arm.d)
+
+
+def _estimate(
+    baseline: Moments,
+    treatment: Moments,
+    values: tuple[float, float],
+    spreads: list[float],
+    own: tuple[float, float],
+) -> Estimate:
+    """values: of the baseline, and the difference. own: spread of the baseline's value, and what both share of it.
+
+    An arm whose units are all alike says nothing of its noise: the other's is taken, or a variant that never sells
+    would have none.
+    """
+    first, second = (spread or max(spreads) for spread in spreads)
+    value, shared = own if own[0] else (first, first)
+    return Estimate(
+        units=baseline.units + treatment.units,
+        fewest=min(baseline.units, treatment.units),
+        difference=values[1],
+        variance=first / baseline.units + second / treatment.units,
+        baseline=values[0],
+        baseline_variance=value / baseline.units,
+        covariance=-shared / baseline.units,
+    )
+
+
+def _combined(epochs: list[Estimate]) -> Estimate:
+    units = sum(each.units for each in epochs)
+    parts = [(each.units / units, each) for each in epochs]
+    return Estimate(
+        units=units,
+        fewest=sum(each.fewest for each in epochs),
+        difference=sum(part * each.difference for part, each in parts),
+        variance=sum(part * part * each.variance for part, each in parts),
+        baseline=sum(part * each.baseline for part, each in parts),
+        baseline_variance=sum(part * part * each.baseline_variance for part, each in parts),
+        covariance=sum(part * part * each.covariance for part, each in parts),
+    )
+
+
+def lift_of(estimate: Estimate, level: Level) -> Lift | None:
+    """With its confidence sequence; None where nothing varies, so that there is no noise to compare with."""
+    if not estimate.variance:
+        return None
+    half = two_sided(sqrt(estimate.variance), estimate.units, level.alpha, level.planned)
+    difference = estimate.difference
+    parts = dict(_relative(estimate, level))
+    return Lift(difference=difference, lower=difference - half, upper=difference + half, **parts)
+
+
+def _relative(estimate: Estimate, level: Level) -> Iterator[tuple[str, float]]:
+    """By the delta method, for a baseline that is clearly away from 0."""
+    base = abs(estimate.baseline)
+    if base <= _CLEARLY * sqrt(estimate.baseline_variance):
+        return
+    # Part of |baseline|: more is more, also where the baseline is below 0.
+    part, sign = estimate.difference / base, estimate.baseline / base
+    spread = estimate.variance + part * part * estimate.baseline_variance
+    error = sqrt(max(0.0, spread - 2 * part * sign * estimate.covariance)) / base
+    half = two_sided(error, estimate.units, level.alpha, level.planned)
+    yield from zip(
+        ("relative", "relative_lower", "relative_upper"), (part, part - half, part + half), strict=True
+    )
