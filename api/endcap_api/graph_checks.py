@@ -48,7 +48,7 @@ _LANGUAGE = (
 RESERVED = frozenset(("request", "candidate", "answer", *_LANGUAGE.split()))
 # What an answer calls things of its own: no step can have these names, and a step that shows there none of the second.
 ANSWER_STEPS = frozenset(("merge", "fallback"))
-ANSWER_FIELDS = frozenset(("recommendations", "degraded", "explain", "customer"))
+ANSWER_FIELDS = frozenset(("recommendations", "degraded", "explain", "customer", "experiments"))
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "product": (str,),

@@ -16,7 +16,7 @@ from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.values import Column, RequestField
 from endcap_runtime.graph.candidates import Candidates
 from endcap_runtime.graph.experiments.telling import told
-from endcap_runtime.graph.explain import explanation, rules
+from endcap_runtime.graph.explain import explanation, rules, variant_rules
 from endcap_runtime.graph.fallback import FALLBACK
 from endcap_runtime.graph.items import Items
 from endcap_runtime.graph.metrics import GraphMetrics
@@ -41,8 +41,8 @@ class AnswerForm:
     """How one graph answers.
 
     origins: by bit. names: of the catalogue, by row. steps: names in declared order. said: for each model step, its
-    output names by dotted name. who: whether the request says for whom it is. rules: what each step does. lookups:
-    the features steps. combinations: names of sources by their bits, as they come up.
+    output names by dotted name. who: whether the request says for whom it is. rules: what each step does, and each
+    variant of one. lookups: the features steps. combinations: names of sources by their bits, as they come up.
     """
 
     origins: Sequence[Origin]
@@ -52,6 +52,7 @@ class AnswerForm:
     who: bool
     degraded: Mapping[str, Counter]
     rules: Mapping[str, str]
+    variant_rules: Mapping[tuple[str, str], str]
     lookups: Mapping[str, Lookup]
     combinations: dict[int, list[str]] = field(default_factory=dict)
 
@@ -68,7 +69,7 @@ class AnswerForm:
         body["degraded"] = self._degraded(query)
         body["took_ms"] = round(took_ms, 1)
         if query.explain:
-            body["explain"] = explanation(query, self.rules, self.lookups)
+            body["explain"] = explanation(query, self.rules, self.variant_rules, self.lookups)
         return body
 
     def _said(self, query: Query) -> Iterator[tuple[str, Any]]:
@@ -140,6 +141,7 @@ def answer_form(
         who=_says_who(spec.api.request.get(WHO)),
         degraded={name: metrics.degraded.labels(config.name, name) for name in steps},
         rules=rules(config),
+        variant_rules=variant_rules(config),
         lookups=lookups,
     )
 

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import get_args
 
+from endcap_api.assigner import Reason
+from endcap_api.experiment_config import ExperimentConfig
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.values import Column
 from endcap_runtime.features.statuses import STATUS_NAMES
@@ -21,10 +24,37 @@ def answer_schema(config: GraphConfig) -> Json:
     for step in config.spec.steps:
         if step.model:
             properties[step.name] = _said(config.models[step.model.model].outputs, step.name)
+    if config.experiments:
+        properties["experiments"] = _experiments(config.experiments)
     return {
         "type": "object",
         "properties": {**properties, **_ANSWER},
         "required": ["request_id", "recommendations", "served_by", "degraded", "took_ms"],
+    }
+
+
+def _experiments(experiments: Mapping[str, ExperimentConfig]) -> Json:
+    return {
+        "type": "object",
+        "description": "What each experiment said of the request. Absent where the graph has none.",
+        "properties": {name: _assigned(each) for name, each in experiments.items()},
+    }
+
+
+def _assigned(experiment: ExperimentConfig) -> Json:
+    names = [variant.name for variant in experiment.variants]
+    return {
+        "type": "object",
+        "required": ["variant", "reason"],
+        "properties": {
+            "variant": {"type": "string", "enum": names, "description": "The one that was assigned."},
+            "reason": {"type": "string", "enum": list(get_args(Reason))},
+            "served": {
+                "type": ["string", "null"],
+                "enum": [*names, None],
+                "description": "What served in its place, null for nothing; absent when it served itself.",
+            },
+        },
     }
 
 
@@ -111,9 +141,26 @@ EXPLANATION: Json = {
             "items": {"$ref": "#/components/schemas/FeatureUsed"},
             "description": "Of a step that looks features up: those that the graph reads.",
         },
+        "experiments": {
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/ExperimentUsed"},
+            "description": "Of a step that experiments are on: what each said of the request.",
+        },
         "model": {"type": "string", "description": "Model and version."},
         "failure": {"type": "string"},
         "ms": {"type": "number"},
+    },
+}
+EXPERIMENT_USED: Json = {
+    "type": "object",
+    "required": ["name", "variant", "reason"],
+    "properties": {
+        "name": {"type": "string"},
+        "variant": {"type": "string", "description": "The one that was assigned."},
+        "reason": {"type": "string", "enum": list(get_args(Reason))},
+        "served": {"type": "string", "description": "The one that served; absent for none."},
+        "bucket": {"type": "integer", "description": "Of the unit, 0 to 9999; absent without a unit."},
+        "failure": {"type": "string", "description": "Why the variant did not serve."},
     },
 }
 _WORTH: Json = {

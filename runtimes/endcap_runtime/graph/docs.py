@@ -17,6 +17,7 @@ import jinja2
 import orjson
 from markupsafe import Markup
 
+from endcap_api.assignment import BUCKETS, parse_ranges, size
 from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.values import RequestField
 from endcap_runtime.asgi import Response
@@ -45,6 +46,7 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
+_BUCKETS_PER_PERCENT = BUCKETS / 100
 _FAILURES = {
     "skip": "goes on without it",
     "keepOrder": "keeps the order so far",
@@ -75,6 +77,7 @@ def _values(pipeline: Pipeline, document: Json) -> dict[str, Any]:
         "fields": [_field(name, field) for name, field in config.spec.api.request.items()],
         "example": orjson.dumps(example(config, pipeline.catalogue), option=orjson.OPT_INDENT_2).decode(),
         "steps": list(_steps(pipeline)),
+        "experiments": list(_experiments(pipeline)),
         "answer": list(_answer(document)),
         "revision": pipeline.revision,
     }
@@ -101,6 +104,20 @@ def _steps(pipeline: Pipeline) -> Iterator[dict[str, str]]:
     for step in pipeline.config.spec.steps:
         failure = "" if step.select else _FAILURES[step.failure]
         yield {"name": step.name, "rule": said[step.name], "failure": failure}
+
+
+def _experiments(pipeline: Pipeline) -> Iterator[dict[str, Any]]:
+    said = pipeline.answer.variant_rules
+    for name, each in (pipeline.config.experiments or {}).items():
+        variants = [
+            {
+                "name": variant.name,
+                "rule": said.get((name, variant.name), "the step as above"),
+                "share": f"{size(parse_ranges(variant.buckets)) / _BUCKETS_PER_PERCENT:g} %",
+            }
+            for variant in each.variants
+        ]
+        yield {"name": name, "step": each.step, "mode": each.mode, "variants": variants}
 
 
 def _answer(document: Json) -> Iterator[dict[str, str]]:

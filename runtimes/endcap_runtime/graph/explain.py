@@ -11,6 +11,8 @@ import numpy as np
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.steps import Step
 from endcap_api.wiring import forms
+from endcap_runtime.graph.experiments.overlays import overlays
+from endcap_runtime.graph.experiments.telling import explained
 from endcap_runtime.graph.explain_features import features_used
 from endcap_runtime.graph.fallback import FALLBACK
 from endcap_runtime.graph.query import Note, Query
@@ -32,6 +34,11 @@ def rules(config: GraphConfig) -> dict[str, str]:
         **rest,
         FALLBACK: _ladder(config),
     }
+
+
+def variant_rules(config: GraphConfig) -> dict[tuple[str, str], str]:
+    """What each variant of a step does, by its experiment and name."""
+    return {each.key: _rule(each.step) for step in config.spec.steps for each in overlays(config, step)}
 
 
 def _rule(step: Step) -> str:
@@ -61,15 +68,31 @@ def _ladder(config: GraphConfig) -> str:
 
 
 def explanation(
-    query: Query, rule_of: Mapping[str, str], lookups: Mapping[str, Lookup]
+    query: Query,
+    rule_of: Mapping[str, str],
+    variant_rule_of: Mapping[tuple[str, str], str],
+    lookups: Mapping[str, Lookup],
 ) -> list[dict[str, Any]]:
     """A line for each step that ran."""
     lines = []
     for name, rule in rule_of.items():
         if (note := query.notes.get(name)) is not None:
             used = features_used(lookups[name], query, _NAMED) if name in lookups else None
-            lines.append({"step": name, **_line(query, note, rule, used)})
+            line = {"step": name, **_line(query, note, rule, used)}
+            lines.append(line | _tried(query, name, variant_rule_of))
     return lines
+
+
+def _tried(query: Query, step: str, rule_of: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    """What the experiments on a step said of the request, and the rule of the variant that did it."""
+    ours = [each for each in query.assignments.values() if each.config.step == step]
+    if not ours:
+        return {}
+    said: dict[str, Any] = {"experiments": [explained(each) for each in ours]}
+    for each in ours:
+        if (rule := rule_of.get((each.name, each.served or ""))) is not None:
+            said["rule"] = rule
+    return said
 
 
 def _line(query: Query, note: Note, rule: str, used: list[dict[str, Any]] | None) -> dict[str, Any]:

@@ -11,7 +11,13 @@ import numpy as np
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.values import RequestField
-from endcap_runtime.graph.answer_schema import EXPLANATION, FEATURE_USED, PROBLEM, answer_schema
+from endcap_runtime.graph.answer_schema import (
+    EXPERIMENT_USED,
+    EXPLANATION,
+    FEATURE_USED,
+    PROBLEM,
+    answer_schema,
+)
 from endcap_runtime.graph.catalogue import Catalogue
 from endcap_runtime.graph.request import MAX_ITEMS
 from endcap_runtime.graph.values import SCHEMAS, Json
@@ -41,6 +47,7 @@ def openapi(config: GraphConfig, catalogue: Catalogue) -> Json:
                 "Request": request_schema(config),
                 "Answer": answer_schema(config),
                 "Explanation": EXPLANATION,
+                "ExperimentUsed": EXPERIMENT_USED,
                 "FeatureUsed": FEATURE_USED,
                 "Problem": PROBLEM,
             }
@@ -63,7 +70,7 @@ def _operation(config: GraphConfig, catalogue: Catalogue) -> Json:
             }
         ],
         "requestBody": {"required": True, "content": {"application/json": _body(config, catalogue)}},
-        "responses": {"200": _success(), **_failures()},
+        "responses": {"200": _success(tried=bool(config.experiments)), **_failures()},
     }
 
 
@@ -71,12 +78,17 @@ def _body(config: GraphConfig, catalogue: Catalogue) -> Json:
     return {"schema": {"$ref": "#/components/schemas/Request"}, "example": example(config, catalogue)}
 
 
-def _success() -> Json:
+def _success(*, tried: bool) -> Json:
     headers = {
         "x-request-id": "The request's id: the caller's own, or a new one.",
         "endcap-revision": "The revision of the graph that answered.",
         "endcap-served-by": "The model and version behind each step, e.g. rank=basket-ranker@4.",
     }
+    if tried:
+        headers["endcap-experiments"] = (
+            "The variant and why, of each experiment, as a dictionary of RFC 9651, e.g. "
+            "ranker-v2=treatment;reason=assigned;served=control; served where another served, ?0 for none."
+        )
     return {
         "description": "Recommendations, best first.",
         "headers": {
