@@ -16,8 +16,8 @@ from endcap_cluster import flavour, images
 from endcap_cluster.errors import ClusterError
 from endcap_cluster.progress import phase, say
 
-from endcap_demo import artefacts, installing, live, serving
-from endcap_demo.places import ANSWERS, EXAMPLE, GRAPH, LIVE, NAMESPACE
+from endcap_demo import artefacts, installing, live, serving, trial
+from endcap_demo.places import ANSWERS, EXAMPLE, GRAPH, LIVE, NAMESPACE, TRIAL
 
 IMAGES = ("operator", "runtime-python", "runtime-sklearn", "runtime-lightgbm", "redis")
 
@@ -51,6 +51,7 @@ def _run(cluster: str, prefix: str | None) -> int:
         answer = serving.ask(kubeconfig, GRAPH, (EXAMPLE / "request.json").read_bytes())
     path = _show(kubeconfig, answer)
     live.act(kubeconfig)
+    trial.act(kubeconfig)
     say(f"  everything: {time.monotonic() - begun:.1f} s")
     print(f"demo ok answer={path}", flush=True)
     return 0
@@ -69,7 +70,7 @@ def _prepare(cluster: str, prefix: str | None) -> tuple[Path, dict[str, str]]:
 
 def _trained() -> None:
     with phase("training the examples on The Complete Journey (simulated data)"):
-        for example in (EXAMPLE, LIVE):
+        for example in (EXAMPLE, LIVE, TRIAL):
             artefacts.train(example)
 
 

@@ -16,7 +16,7 @@ from endcap_cluster.layout import CHECKOUT
 from endcap_cli import model_store
 from endcap_cli.stores import S3Store
 from endcap_demo.forwarding import forwarded
-from endcap_demo.places import EXAMPLE, LIVE
+from endcap_demo.places import EXAMPLE, LIVE, TRIAL
 
 BUCKET = "models"
 # Of what was trained last; in the store, so that both go together.
@@ -53,7 +53,7 @@ def push(kubeconfig: Path) -> s3.Store:
     with forwarded(kubeconfig, s3.NAMESPACE, "s3", s3.PORT) as address:
         store = S3Store.at(f"http://{address}", known.access_key, known.secret_key)
         store.make_bucket(BUCKET)
-        for example in (EXAMPLE, LIVE):
+        for example in (EXAMPLE, LIVE, TRIAL):
             _push(example, store)
     return known
 

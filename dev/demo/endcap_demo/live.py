@@ -6,8 +6,6 @@ So what changes in the answer is their doing, and the features in its explanatio
 """
 
 import json
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from endcap_cluster.errors import ClusterError
 from endcap_cluster.progress import phase, say
 
 from endcap_demo import comparing, serving
+from endcap_demo.commanding import endcap
 from endcap_demo.forwarding import forwarded
 from endcap_demo.places import ANSWERS, FEATURE_STORE, LIVE, LIVE_GRAPH, NAMESPACE
 
@@ -40,10 +39,10 @@ def act(kubeconfig: Path) -> None:
         _empty(kubeconfig)
     with forwarded(kubeconfig, NAMESPACE, INGEST, 8080) as address:
         ingest = f"http://{address}"
-        _endcap(ingest, "features", "load", "product-facts", str(FACTS))
+        endcap(ingest, "features", "load", "product-facts", str(FACTS))
         before = _answer(kubeconfig)
         with phase("events"):
-            _endcap(ingest, "events", "send", str(PURCHASES), "--now")
+            endcap(ingest, "events", "send", str(PURCHASES), "--now")
             wait.until("the events to be applied", lambda: _views(ingest)["backlog"] == 0, SETTLE_SECONDS)
     after = _answer(kubeconfig)
     _show(before, after)
@@ -67,16 +66,6 @@ def _views(ingest: str) -> dict[str, Any]:
     with urllib.request.urlopen(f"{ingest}/v1/views", timeout=10) as response:  # noqa: S310  http to loopback
         found: dict[str, Any] = json.load(response)
     return found
-
-
-def _endcap(ingest: str, *arguments: str) -> None:
-    """The command as a person would type it, with what it prints."""
-    command = [sys.executable, "-m", "endcap_cli", *arguments, f"--url={ingest}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ClusterError(f"endcap {' '.join(arguments)} failed: {done.stdout}{done.stderr}".strip())
-    shown = " ".join(Path(each).name if "/" in each else each for each in arguments)
-    say(f"  $ endcap {shown}\n  {done.stdout.strip()}")
 
 
 def _answer(kubeconfig: Path) -> Answer:
