@@ -19,6 +19,7 @@ T = TypeVar("T")
 KINDS = {
     "ConfigMap": "api/v1/{}configmaps",
     "Deployment": "apis/apps/v1/{}deployments",
+    "Experiment": "apis/endcap.dev/v1alpha1/{}experiments",
     "FeatureBundle": "apis/endcap.dev/v1alpha1/{}featurebundles",
     "FeatureStore": "apis/endcap.dev/v1alpha1/{}featurestores",
     "FeatureView": "apis/endcap.dev/v1alpha1/{}featureviews",

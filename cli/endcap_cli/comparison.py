@@ -112,8 +112,10 @@ def _planned_changes(plan: Plan, observed: Observed, cluster: Cluster) -> Iterat
         yield _child_change(manifest, observed.children.get(key_of(manifest)), cluster)
     for child in plan.prune:
         yield Change("-", _name(child))
-    if plan.secret:
-        yield Change("?", _name(plan.secret), ("made once, with a password of its own, unless it is there",))
+    for secret in plan.secrets:
+        yield Change(
+            "?", _name(secret.manifest), (f"made once, with a {secret.key} of its own, unless it is there",)
+        )
 
 
 def _observed(resource: Resource, workspace: Workspace, cluster: Cluster) -> Observed:

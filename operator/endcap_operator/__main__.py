@@ -20,6 +20,7 @@ from endcap_operator.asking import Pages
 from endcap_operator.cluster import Cluster, ClusterError, UnreachableError, connected
 from endcap_operator.control import Control
 from endcap_operator.events import Recorder
+from endcap_operator.looks import Looks
 from endcap_operator.metrics import Metrics, pages
 from endcap_operator.observe import Observer
 from endcap_operator.plan.entry import resource_of
@@ -58,10 +59,10 @@ async def run(settings: Settings) -> None:
 
 
 def _control(settings: Settings, cluster: Cluster, http: aiohttp.ClientSession, metrics: Metrics) -> Control:
-    store = Store(lambda manifest: named_by(resource_of(manifest)))
+    store, pages_of_pods = Store(lambda manifest: named_by(resource_of(manifest))), Pages(http)
     reconciliation = Reconciliation(
         store=store,
-        observer=Observer(store, cluster, Pages(http)),
+        observer=Observer(store, cluster, pages_of_pods, Looks(pages_of_pods)),
         writer=Writer(store, cluster),
         recorder=Recorder(cluster, socket.gethostname()),
         platform=settings.platform,

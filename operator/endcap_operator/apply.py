@@ -13,17 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from endcap_operator.cluster import APPLY, MERGE, Cluster, ClusterError, path_of, path_to
+from endcap_operator.cluster import APPLY, JSON_PATCH, MERGE, Cluster, ClusterError, path_of, path_to
 from endcap_operator.drift import covers, stamped, was_applied
 from endcap_operator.keys import Key, Manifest, key_of
 from endcap_operator.manifests.identity import MANAGER
-from endcap_operator.plan.facts import Nudge, Observed, Plan
+from endcap_operator.plan.facts import NewSecret, Nudge, Observed, Patch, Plan
 from endcap_operator.plan.pods import REVISION
 from endcap_operator.status import merge_patch
 from endcap_operator.store import Store
 
-PASSWORD_BYTES = 24
+SECRET_BYTES = 24
 SEEDER = "endcap-seed"
+PROMOTER = "endcap-promotion"
 STRICT = {"fieldValidation": "Strict", "force": "true"}
 
 
@@ -65,10 +66,12 @@ class Writer:
         first = [m for m in plan.manifests if m["kind"] == "ConfigMap"]
         rest = [m for m in plan.manifests if m["kind"] != "ConfigMap"]
         round_ = _Round(self, observed, plan.seed, settled)
-        outcomes = [await round_.secret(plan.secret)] if plan.secret else []
+        outcomes = [await round_.secret(each) for each in plan.secrets]
         outcomes += [await round_.child(m) for m in first]
         outcomes += await asyncio.gather(*map(round_.child, rest))
         await asyncio.gather(*map(self._prune, plan.prune), *map(self._nudge, plan.nudge))
+        if plan.patch:
+            await self._patch(plan.patch)
         return Applied(
             refused=tuple(o for o in outcomes if isinstance(o, Refusal)),
             restored=tuple(o.key for o in outcomes if isinstance(o, Written) and o.restored),
@@ -119,6 +122,21 @@ class Writer:
             return
         self.store.put(written)
 
+    async def _patch(self, patch: Patch) -> None:
+        """The store is not told: that a resource of ours changed is news to all who name it."""
+        try:
+            await self.cluster.request(
+                "PATCH",
+                path_to(patch.key),
+                query={"fieldManager": PROMOTER, "fieldValidation": "Strict"},
+                body=patch.operations,
+                content_type=JSON_PATCH,
+            )
+        except ClusterError as error:
+            if not (error.stale or error.invalid):
+                raise
+            # Its author was faster: what it is now is news that comes by itself.
+
     async def report(self, key: Key, uid: str, status: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         """One write of the whole status; what is no longer said is removed."""
         body = {"metadata": {"uid": uid}, "status": merge_patch(before, status)}
@@ -156,9 +174,10 @@ class _Round:
         restored = was_applied(live, wanted) if live is not None else self.settled
         return Written(key_of(manifest), restored)
 
-    async def secret(self, manifest: dict[str, Any]) -> Refusal | Written | None:
-        """Make a Secret with a password of its own; one that is there is never looked at."""
-        text = {**manifest["stringData"], "password": secrets.token_urlsafe(PASSWORD_BYTES)}
+    async def secret(self, new: NewSecret) -> Refusal | Written | None:
+        """Make a Secret with a text of its own; one that is there is never looked at."""
+        manifest = new.manifest
+        text = {**manifest["stringData"], new.key: secrets.token_urlsafe(SECRET_BYTES)}
         path = path_of("Secret", manifest["metadata"]["namespace"])
         try:
             await self.writer.cluster.request("POST", path, body={**manifest, "stringData": text})

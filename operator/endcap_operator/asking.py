@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What pods alone know and are asked for: which revision they serve, and how a store's views fare.
+"""What pods alone know and are asked for: which revision they serve, how a store's views fare, and how an experiment.
 
 A pod that cannot be asked is no error: it may be starting, or out of reach of the operator.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from endcap_api.experiment_config import ExperimentSums, ServingPage
 from endcap_operator.keys import Key
 from endcap_operator.manifests.identity import PORT
 from endcap_operator.plan.facts import Away, Fed, Report
@@ -22,9 +23,16 @@ from endcap_operator.plan.pods import Pod, Rejection, Serving
 # Of a store that cannot be reached, an ingest pod says so when its own attempt has failed.
 TIMEOUTS = {
     "/-/revision": aiohttp.ClientTimeout(total=1.0, connect=0.5),
+    "/-/experiments": aiohttp.ClientTimeout(total=1.0, connect=0.5),
     "/v1/views": aiohttp.ClientTimeout(total=2.0, connect=0.5),
+    "/v1/experiments": aiohttp.ClientTimeout(total=5.0, connect=0.5),
 }
-MOST_BYTES = {"/-/revision": 65536, "/v1/views": 1048576}
+MOST_BYTES = {
+    "/-/revision": 65536,
+    "/-/experiments": 4194304,
+    "/v1/views": 1048576,
+    "/v1/experiments": 4194304,
+}
 REPORT_SECONDS = 4.5
 _UNAVAILABLE = 503
 _UNANSWERED = (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -42,6 +50,22 @@ class Pages:
             return _serving(await self._page(pod, "/-/revision"))
         except _UNANSWERED:
             return None
+
+    async def experiments(self, pod: Pod) -> ServingPage | None:
+        """What a graph pod did for each variant of late."""
+        try:
+            return ServingPage.model_validate(await self._page(pod, "/-/experiments"))
+        except _UNANSWERED:
+            return None
+
+    async def sums(self, identity: str, pods: Iterable[Pod]) -> ExperimentSums | None:
+        """Those of an experiment, of the first ready ingest pod that answers."""
+        for pod in (pod for pod in pods if pod.ready):
+            try:
+                return ExperimentSums.model_validate(await self._page(pod, "/v1/experiments", identity))
+            except _UNANSWERED:
+                continue
+        return None
 
     async def report(self, store: Key, pods: Iterable[Pod]) -> Report | Away | None:
         """Of the first ready pod that answers; at most one a few seconds."""
@@ -65,11 +89,12 @@ class Pages:
                 continue
         return None
 
-    async def _page(self, pod: Pod, path: str) -> dict[str, Any]:
+    async def _page(self, pod: Pod, path: str, of: str | None = None) -> dict[str, Any]:
         if not (pod.running and pod.address):
             raise ValueError(f"pod {pod.name} does not run")
         host = f"[{pod.address}]" if ":" in pod.address else pod.address
-        async with self.http.get(f"http://{host}:{PORT}{path}", timeout=TIMEOUTS[path]) as answer:
+        url = "/".join(filter(None, (f"http://{host}:{PORT}{path}", of)))
+        async with self.http.get(url, timeout=TIMEOUTS[path]) as answer:
             return dict(json.loads(await answer.content.read(MOST_BYTES[path])))
 
 
@@ -78,7 +103,8 @@ def _serving(answer: Mapping[str, Any]) -> Serving:
     refused = (
         Rejection(*(str(rejected[name]) for name in ("revision", "reason", "message"))) if rejected else None
     )
-    return Serving(answer["serving"], refused)
+    experiments = answer.get("experiments") or {}
+    return Serving(answer["serving"], refused, {str(n): int(r) for n, r in experiments.items()})
 
 
 def _report(answer: Mapping[str, Any], now: int) -> Report | Away:

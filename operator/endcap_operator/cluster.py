@@ -8,7 +8,7 @@ start that a half-broken aggregated API cannot hold up.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,6 +26,7 @@ USER_AGENT = f"endcap-operator/{version('endcap')}"
 TIMEOUT_SECONDS = 15.0
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 OURS = {kind.name: (f"apis/{GROUP}/{VERSION}", kind.plural) for kind in KINDS.values()}
 PATHS = {
     **OURS,
@@ -105,7 +106,7 @@ class Cluster:
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
         headers = {"Accept": "application/json", "Content-Type": content_type}

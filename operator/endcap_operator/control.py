@@ -8,9 +8,11 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from endcap_operator.cluster import OURS, Cluster, ClusterError, UnreachableError
 from endcap_operator.keys import Key, Manifest
+from endcap_operator.manifests.configuration import RECORD
 from endcap_operator.metrics import Metrics
 from endcap_operator.observe import WATCHED, is_ready, list_all
 from endcap_operator.plan.references import FEATURES, reached
@@ -18,6 +20,8 @@ from endcap_operator.reconcile import Outcome, Reconciliation
 from endcap_operator.store import Store, owner_key
 from endcap_operator.workqueue import Urgency, WorkQueue
 
+# What an experiment steers: who answers, who is held at an artefact, and who counts.
+ROUTED = ("InferenceGraph", "ModelDeployment", "FeatureStore")
 REFUSED_SECONDS = (0.5, 8.0)
 LONGEST_RECHECK = 5.0
 PATIENCE = 1.05
@@ -40,7 +44,7 @@ class Control:
             await self._work_on(await self.queue.take())
 
     async def _work_on(self, key: Key) -> None:
-        before = self.store.get(key)
+        before, record = self.store.get(key), self._record(key)
         with self.metrics.reconcile_seconds.labels(controller=key.kind).time():
             try:
                 outcome = await self.reconcile(key)
@@ -55,6 +59,8 @@ class Control:
             else:
                 self._succeeded(key, outcome)
         self._tell_callers(key, before)
+        if self._record(key) != record:
+            self._tell_routed(key)
 
     def _failed(self, key: Key, result: str, message: str | None) -> None:
         self.metrics.reconciles.labels(controller=key.kind, result=result).inc()
@@ -72,13 +78,20 @@ class Control:
             self.queue.add(key, Urgency.RETRY)
         if outcome.refused:
             self.queue.retry(key, *REFUSED_SECONDS)
-        elif outcome.recheck is None:
-            self.rechecks.pop(key, None)
+        elif (delay := self._delay(key, outcome)) is None:
             self.queue.done(key)
         else:
-            count = self.rechecks[key] = self.rechecks.get(key, 0) + 1
-            longest = max(LONGEST_RECHECK, outcome.recheck)
-            self.queue.again(key, min(outcome.recheck * PATIENCE ** min(count, 200), longest))
+            self.queue.again(key, delay)
+
+    def _delay(self, key: Key, outcome: Outcome) -> float | None:
+        """Seconds until another look, which nothing but time asks for."""
+        if outcome.recheck is None:
+            self.rechecks.pop(key, None)
+            return outcome.due
+        count = self.rechecks[key] = self.rechecks.get(key, 0) + 1
+        longest = max(LONGEST_RECHECK, outcome.recheck)
+        delay = min(outcome.recheck * PATIENCE ** min(count, 200), longest)
+        return delay if outcome.due is None else min(delay, outcome.due)
 
     def _tell_callers(self, key: Key, before: Manifest | None) -> None:
         """Our own writes make no news, but what they change may matter to those who name the resource."""
@@ -87,12 +100,32 @@ class Control:
             for caller in reached([key], self.store.callers):
                 self._changed(caller)
 
+    def _record(self, key: Key) -> Any:
+        """What is decided about an experiment, as far as it is written."""
+        if key.kind != "Experiment":
+            return None
+        kept = self.store.get(Key("ConfigMap", key.namespace, f"{key.name}-experiment"))
+        return (kept or {}).get("data", {}).get(RECORD)
+
+    def _tell_routed(self, experiment: Key) -> None:
+        """A decision reaches the pods at once: the graph takes it from the record, models and stores as well."""
+        for other in reached([experiment], self.store.called):
+            if other.kind in ROUTED:
+                self._changed(other)
+
     def _around(self, key: Key) -> set[Key]:
-        """Who names a resource, directly or not, and which features it names: their status says by whom."""
+        """Who names a resource, directly or not, and which features it names: their status says by whom.
+
+        Of an experiment all that it steers, and its neighbours: what one no longer holds another may have.
+        """
         if key.kind not in OURS:
             return set()
         named = reached([key], self.store.called)
-        return reached([key], self.store.callers) | {other for other in named if other.kind in FEATURES}
+        told = reached([key], self.store.callers) | {other for other in named if other.kind in FEATURES}
+        if key.kind == "Experiment":
+            told |= {other for other in named if other.kind in ROUTED}
+            told |= set(self.store.neighbours("Experiment", key.namespace))
+        return told
 
     def noticed(self, manifest: Manifest, *, deleted: bool = False) -> None:
         """News of an object; our own echo is none."""
@@ -111,11 +144,18 @@ class Control:
             return
         self._changed(key)
         if self.store.get(key) is None or before is None or _is_another(before, manifest):
-            for other in around - {key}:
+            for other in self._waiting_for(key, manifest, around):
                 self._changed(other)
         elif _matters_to_callers(before, manifest):
             for caller in reached([key], self.store.callers):
                 self._changed(caller)
+
+    def _waiting_for(self, key: Key, manifest: Manifest, around: set[Key]) -> set[Key]:
+        """What an experiment asks for reaches the graph by its record; only its end does so at once."""
+        ended = self.store.get(key) is None or manifest["metadata"].get("deletionTimestamp")
+        if key.kind == "Experiment" and not ended:
+            around = {other for other in around if other.kind in ("Experiment", *FEATURES)}
+        return around - {key}
 
     def _changed(self, key: Key) -> None:
         self.rechecks.pop(key, None)

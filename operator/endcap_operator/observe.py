@@ -8,18 +8,24 @@ is not in the store (it may be someone else's, and must then be left alone), and
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from endcap_api.v1alpha1.base import Element
+from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_operator.asking import Pages
 from endcap_operator.cluster import OURS, Cluster, ClusterError, path_of, path_to
 from endcap_operator.keys import Key, Manifest, controller_of, key_of
+from endcap_operator.looks import Looks
+from endcap_operator.manifests.configuration import RECORD
 from endcap_operator.manifests.identity import SELECTOR, Identity
 from endcap_operator.manifests.model import CONFIG
 from endcap_operator.plan.children import CHILD_KINDS, possible_children
+from endcap_operator.plan.configuration import data_of
 from endcap_operator.plan.entry import children_of, resource_of
-from endcap_operator.plan.facts import Away, Observed, Referenced, Report, Resource
+from endcap_operator.plan.facts import Away, Measured, Observed, Referenced, Report, Resource
 from endcap_operator.plan.pods import Pod, pod_of
 from endcap_operator.plan.references import FEATURES, reached
 from endcap_operator.store import Store
@@ -28,6 +34,8 @@ OVERDUE_SECONDS = 2.0
 LIST_CHUNK = 500
 # Their pods have a page that tells which configuration they serve.
 CONFIGURED = ("graph", "ingest")
+# Whose plans depend on how experiments share them out.
+ROUTED = ("InferenceGraph", "Experiment")
 CHILDREN = tuple(dict.fromkeys(kind for kinds in CHILD_KINDS.values() for kind in kinds))
 WATCHED = (*OURS, *CHILDREN, "ReplicaSet", "Pod")
 Children = Mapping[Key, Manifest]
@@ -40,6 +48,7 @@ class Observer:
     store: Store
     cluster: Cluster
     pages: Pages
+    looks: Looks
     noticed: dict[Key, dict[str, tuple[str | None, float]]] = field(default_factory=dict)
 
     async def observe(self, resource: Resource) -> Observed:
@@ -59,11 +68,14 @@ class Observer:
             callers=tuple(sorted(self.store.callers(resource.key))),
             report=report if isinstance(report, Report) else None,
             away=report if isinstance(report, Away) else None,
+            measured=await self._measured(resource),
+            now_ms=time.time_ns() // 1_000_000,
         )
 
     def forget(self, key: Key) -> None:
         self.noticed.pop(key, None)
         self.pages.forget(key)
+        self.looks.forget(key)
 
     async def _known(self, resource: Resource, family: Iterable[Manifest]) -> dict[Key, Manifest]:
         """The objects that have the name of a child, whoever's they are."""
@@ -81,12 +93,25 @@ class Observer:
             raise
 
     def _related(self, key: Key) -> set[Key]:
-        """What a resource names, directly or not; of features also what names it, and what that names."""
+        """What a resource names, directly or not; of features also what names it, and what that names.
+
+        Besides the experiments that matter to it: of a graph and of an experiment all, since they may be at odds.
+        """
         named = reached([key], self.store.called)
         if key.kind in FEATURES:
             naming = reached([key], self._features_naming)
             named |= naming | reached(naming, self.store.called)
+        if key.kind in ROUTED:
+            named |= self._experiments_beside(key)
+        elif key.kind in ("ModelDeployment", "FeatureStore"):
+            named |= {other for other in reached([key], self.store.callers) if other.kind == "Experiment"}
         return named - {key}
+
+    def _experiments_beside(self, key: Key) -> set[Key]:
+        """With the models of those that overlay the graph."""
+        experiments = self.store.neighbours("Experiment", key.namespace)
+        overlaying = [other for other in experiments if key in self.store.called(other)]
+        return {*experiments, *reached(overlaying, self.store.called)}
 
     def _features_naming(self, key: Key) -> list[Key]:
         return [caller for caller in self.store.callers(key) if caller.kind in FEATURES]
@@ -98,7 +123,21 @@ class Observer:
                 continue
             spec = resource_of(manifest).spec
             if spec is not None:
-                yield key, Referenced(spec, is_ready(manifest), manifest.get("status", {}).get("version"))
+                yield key, self._referenced(spec, manifest)
+
+    def _referenced(self, spec: Element, manifest: Manifest) -> Referenced:
+        metadata, status = manifest["metadata"], manifest.get("status", {})
+        return Referenced(
+            spec,
+            is_ready(manifest),
+            version=status.get("version"),
+            sha256=status.get("sha256"),
+            uid=metadata["uid"],
+            created=metadata.get("creationTimestamp") or "",
+            record=self._data_of(key_of(manifest)).get(RECORD)
+            if key_of(manifest).kind == "Experiment"
+            else None,
+        )
 
     async def _read_back(self, key: Key, pods: list[Pod]) -> list[Pod]:
         asked = [pod for pod in pods if pod.component in CONFIGURED]
@@ -128,12 +167,38 @@ class Observer:
         store = Key("FeatureStore", resource.identity.namespace, resource.spec.store)
         return await self.pages.report(store, self._ingest_pods(store))
 
+    async def _measured(self, resource: Resource) -> Measured:
+        spec, namespace = resource.spec, resource.identity.namespace
+        status = (self.store.get(resource.key) or {}).get("status") or {}
+        if not isinstance(spec, ExperimentSpec):
+            return Measured()
+        graph = Key("InferenceGraph", namespace, spec.graph)
+        routers = self._pods_of(graph)
+        served = await asyncio.gather(*map(self.pages.serving, routers))
+        routers = [replace(pod, serving=serving) for pod, serving in zip(routers, served, strict=True)]
+        ingest = self._ingest_pods(Key("FeatureStore", namespace, spec.store)) if spec.store else []
+        reading, look_in = await self.looks.look(resource, spec, routers, ingest)
+        told = self._data_of(graph)
+        return Measured(tuple(routers), told, status, reading, look_in)
+
+    def _data_of(self, key: Key) -> Mapping[str, str]:
+        """Of the ConfigMap that is the resource's own: one of the same name can be made by anyone."""
+        manifest = self.store.get(key)
+        if manifest is None:
+            return {}
+        identity = resource_of(manifest).identity
+        kept = self.store.get(identity.key("ConfigMap"))
+        return data_of(kept) if kept is not None and _owned(kept, identity.uid) else {}
+
     def _ingest_pods(self, store: Key) -> list[Pod]:
-        manifest = self.store.get(store)
+        return _ingesting(self._pods_of(store))
+
+    def _pods_of(self, key: Key) -> list[Pod]:
+        manifest = self.store.get(key)
         if manifest is None:
             return []
-        family, identity = self.store.family(store), resource_of(manifest).identity
-        return _ingesting(_own_pods(_own(_children_in(identity, family), identity.uid), family))
+        family, identity = self.store.family(key), resource_of(manifest).identity
+        return list(_own_pods(_own(_children_in(identity, family), identity.uid), family))
 
 
 def _ingesting(pods: Iterable[Pod]) -> list[Pod]:

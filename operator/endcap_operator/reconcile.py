@@ -21,9 +21,10 @@ from endcap_operator.store import Store
 
 
 class Outcome(NamedTuple):
-    """When to look again, in seconds; whether something was refused; whether something was written."""
+    """When to look again, in seconds: ever more rarely, and at the latest; what was refused, and written."""
 
     recheck: float | None = None
+    due: float | None = None
     refused: bool = False
     wrote: bool = False
 
@@ -50,7 +51,9 @@ class Reconciliation:
         applied = await self.writer.apply(plan, observed, settled=_settled(manifest, observed))
         told = await self._report(resource, with_refusals(plan.status, applied.refused), manifest)
         await self._tell_restored(resource, applied)
-        return Outcome(plan.recheck, bool(applied.refused), wrote=told or not applied.idle)
+        for event in plan.events if not applied.refused else ():
+            await self.recorder.tell(resource.identity, event.reason, event.note, warning=event.warning)
+        return Outcome(plan.recheck, plan.due, bool(applied.refused), wrote=told or not applied.idle)
 
     async def _report(self, resource: Resource, planned: dict[str, Any], manifest: Manifest) -> bool:
         """Whether the status is news."""

@@ -35,6 +35,7 @@ class Store:
         self._families: defaultdict[Family, set[Key]] = defaultdict(set)
         self._callers: defaultdict[Key, set[Key]] = defaultdict(set)
         self._called: dict[Key, set[Key]] = {}
+        self._neighbours: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
 
     def get(self, key: Key) -> Manifest | None:
         return self._objects.get(key)
@@ -49,6 +50,8 @@ class Store:
             self._leave(key, known)
         self._objects[key] = slim
         self._families[family_of(slim)].add(key)
+        if key.kind in COMPONENTS:
+            self._neighbours[key.kind, key.namespace].add(key)
         if key.kind in COMPONENTS and (known is None or _generation(known) != _generation(slim)):
             self._refer(key, self._names(slim))
         return True
@@ -59,6 +62,7 @@ class Store:
         if known is not None:
             self._leave(key, known)
             self._refer(key, ())
+            self._neighbours[key.kind, key.namespace].discard(key)
         return known is not None
 
     def _leave(self, key: Key, manifest: Manifest) -> None:
@@ -81,6 +85,10 @@ class Store:
     def keys(self, kinds: Iterable[str]) -> list[Key]:
         wanted = set(kinds)
         return [key for key in self._objects if key.kind in wanted]
+
+    def neighbours(self, kind: str, namespace: str) -> list[Key]:
+        """The resources of a kind of ours in a namespace."""
+        return sorted(self._neighbours.get((kind, namespace), ()))
 
     def family(self, key: Key) -> list[Manifest]:
         """All that carries the labels of a resource's children, whoever made it."""

@@ -97,13 +97,20 @@ def test_a_sidecar_is_in_exactly_the_pods_that_need_one(
 @pytest.mark.parametrize("manifest", [with_features(graph_resource()), asking_model()])
 def test_the_stores_secret_is_mounted_for_the_sidecar_alone(manifest: dict[str, Any]) -> None:
     spec = pod_spec(planned(manifest, Observed(resources=EVERYTHING)))
-    volume = next(v["name"] for v in spec["volumes"] if v.get("secret", {}).get("secretName"))
-    seeing = {
-        c["name"]
-        for c in (*spec["containers"], *spec["initContainers"])
-        if volume in {m["name"] for m in c["volumeMounts"]}
-    }
-    assert seeing == {"features"}
+    assert seeing(spec, "default-store") == {"features"}
+
+
+def seeing(spec: dict[str, Any], secret: str) -> set[str]:
+    """The containers of a pod that can read a Secret."""
+    volume = next(v["name"] for v in spec["volumes"] if v.get("secret", {}).get("secretName") == secret)
+    containers = (*spec["containers"], *spec.get("initContainers", ()))
+    return {c["name"] for c in containers if volume in {m["name"] for m in c["volumeMounts"]}}
+
+
+def test_the_key_that_forces_a_variant_is_seen_by_the_graph_alone_and_is_not_waited_for() -> None:
+    spec = pod_spec(planned(with_features(graph_resource()), Observed(resources=EVERYTHING)))
+    assert seeing(spec, "basket-graph") == {"graph"}
+    assert next(v for v in spec["volumes"] if v["name"] == "force")["secret"]["optional"] is True
 
 
 def test_both_sides_of_a_lookup_know_a_bundle_by_the_same_digest() -> None:
@@ -280,18 +287,18 @@ def test_a_derived_view_counts_what_the_version_that_is_served_made() -> None:
 
 def test_a_secret_is_asked_for_when_it_may_not_be_there_and_never_with_a_password() -> None:
     store = stored(feature_store())
-    first = planned(store, Observed())
-    assert first.secret is not None
-    assert first.secret["stringData"] == {"username": "endcap"}
+    redis, ingest = planned(store, Observed()).secrets
+    assert (redis.manifest["stringData"], redis.key) == ({"username": "endcap"}, "password")
+    assert (ingest.manifest["stringData"], ingest.key) == ({}, "unitKey")
     settled = settled_store()
-    assert planned(store, settled).secret is None
+    assert planned(store, settled).secrets == ()
     for component in ("store", "ingest"):
         waiting = tuple(
             replace(p, ready=False, running=False) if p.component == component else p for p in settled.pods
         )
-        assert planned(store, replace(settled, pods=waiting)).secret is not None, component
+        assert len(planned(store, replace(settled, pods=waiting)).secrets) == 2, component
     own = stored(feature_store(redis={"url": "redis://cache:6379"}))
-    assert planned(own, Observed()).secret is None
+    assert [secret.key for secret in planned(own, Observed()).secrets] == ["unitKey"]
 
 
 def test_no_plan_prunes_data() -> None:

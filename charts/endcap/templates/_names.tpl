@@ -22,15 +22,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- /*
-What the operator may do in a namespace: each verb is used. Exec and wildcards are not among them. It makes the Secret
-of a feature store and can never read it, nor any other.
+What the operator may do in a namespace: each verb is used. Exec and wildcards are not among them. It makes the Secrets
+of feature stores and graphs and can never read them, nor any other. It patches a graph only where an Experiment says
+promotion: patch.
 */ -}}
 {{- define "endcap.rules" -}}
 - apiGroups: [endcap.dev]
-  resources: [modeldeployments, inferencegraphs, featurestores, featureviews, featurebundles]
+  resources: [modeldeployments, inferencegraphs, featurestores, featureviews, featurebundles, experiments]
   verbs: [list, watch]
 - apiGroups: [endcap.dev]
-  resources: [modeldeployments/status, inferencegraphs/status, featurestores/status, featureviews/status, featurebundles/status]
+  resources: [inferencegraphs]
+  verbs: [patch]
+- apiGroups: [endcap.dev]
+  resources: [modeldeployments/status, inferencegraphs/status, featurestores/status, featureviews/status, featurebundles/status, experiments/status]
   verbs: [patch]
 - apiGroups: [""]
   resources: [services, configmaps]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ConfigMap that pods watch: of a graph the wanted configuration and the last that every replica confirmed, and of
-whoever reads features what they are.
+whoever reads features what they are. That of an experiment is watched by nobody but the operator: what it decided.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ WANTED = "graph.json"
 LAST_GOOD = "last-good.json"
 FEATURES = "features.json"
 LAST_GOOD_FEATURES = "last-good-features.json"
+RECORD = "record.json"
+SERIES = "series.json"
 
 
 def text_of(config: Element) -> str:

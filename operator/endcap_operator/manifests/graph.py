@@ -19,6 +19,7 @@ from endcap_operator.manifests.deployment import deployment
 from endcap_operator.manifests.disruption import disruption_budget
 from endcap_operator.manifests.features import asking, sidecar, sockets
 from endcap_operator.manifests.identity import Identity
+from endcap_operator.manifests.keys import FORCE_DIRECTORY, force_mount
 from endcap_operator.manifests.pod import (
     config_mount,
     container,
@@ -64,8 +65,9 @@ def _deployment(identity: Identity, configured: Configured, platform: Platform) 
     secret = spec.catalogue.secret_ref.name if spec.catalogue.secret_ref else None
     watched = config_mount(identity.child, "graph", DIRECTORY)
     asks = [sockets()] if features else []
-    mounts = [watched, *scratch(), *sources(spec.catalogue.uri, secret), *asks]
-    env = variables({"ENDCAP_GRAPH_DIR": DIRECTORY, **reach(platform), **(asking() if features else {})})
+    mounts = [watched, *scratch(), *sources(spec.catalogue.uri, secret), force_mount(identity), *asks]
+    known = {"ENDCAP_GRAPH_DIR": DIRECTORY, "ENDCAP_FORCE_DIR": FORCE_DIRECTORY}
+    env = variables({**known, **reach(platform), **(asking() if features else {})})
     serve = {
         **container(CONTAINER, platform.images["graph"], SERVE, env, mounts),
         "imagePullPolicy": platform.pull_policy,

@@ -21,13 +21,15 @@ MANAGER = "endcap"
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
 PORT = 8080
 
-# The sets of pods that a kind is made into, the one that is spoken to first; views and bundles have none.
+# The sets of children that a kind is made into, the one that is spoken to first; views and bundles have none, and that
+# of an experiment has no pods.
 COMPONENTS: Mapping[str, tuple[str, ...]] = {
     "ModelDeployment": ("model",),
     "InferenceGraph": ("graph",),
     "FeatureStore": ("ingest", "store"),
     "FeatureView": (),
     "FeatureBundle": (),
+    "Experiment": ("experiment",),
 }
 KIND_OF_COMPONENT = {component: kind for kind, parts in COMPONENTS.items() for component in parts}
 

@@ -16,6 +16,7 @@ from endcap_operator.manifests.deployment import deployment
 from endcap_operator.manifests.disruption import disruption_budget
 from endcap_operator.manifests.features import DIRECTORY, credentials, reading
 from endcap_operator.manifests.identity import Identity
+from endcap_operator.manifests.keys import UNIT_KEY_DIRECTORY, unit_key_mount
 from endcap_operator.manifests.pod import (
     config_mount,
     container,
@@ -48,8 +49,8 @@ def _deployment(
     identity: Identity, spec: Ingest, config: FeaturesConfig, platform: Platform
 ) -> dict[str, Any]:
     watched = config_mount(identity.child, "configuration", DIRECTORY)
-    mounts = [watched, *scratch()[:1], *credentials(config)]
-    env = variables({**reading(DIRECTORY), **home()})
+    mounts = [watched, *scratch()[:1], *credentials(config), unit_key_mount(identity)]
+    env = variables({**reading(DIRECTORY), "ENDCAP_UNIT_KEY_DIR": UNIT_KEY_DIRECTORY, **home()})
     serve = {
         **container(CONTAINER, platform.images["graph"], SERVE, env, mounts),
         "imagePullPolicy": platform.pull_policy,

@@ -68,6 +68,12 @@ def secret_mount(secret: str, volume: str | None = None) -> Mount:
     return Mount({"name": named, "secret": {"secretName": secret}}, f"{SECRETS}/{secret}")
 
 
+def key_mount(secret: str, volume: str, path: str, *, optional: bool = False) -> Mount:
+    """A Secret that the operator makes; an optional one may come and go without a pod that waits for it."""
+    source = {"secretName": secret, **({"optional": True} if optional else {})}
+    return Mount({"name": volume, "secret": source}, path)
+
+
 def config_mount(config_map: str, volume: str, path: str) -> Mount:
     return Mount({"name": volume, "configMap": {"name": config_map}}, path)
 

@@ -29,6 +29,7 @@ from endcap_operator.platform import Platform
 
 CONTAINER = "redis"
 USER = "endcap"
+PASSWORD = "password"  # noqa: S105 - the name of a key
 DATA = "/data"
 # The rest of the pod's memory is for clients' buffers and for the pages that change while the file is rewritten.
 DATA_SHARE = 0.7
@@ -58,7 +59,7 @@ def redis_children(identity: Identity, spec: Embedded, platform: Platform) -> li
 
 
 def credentials_of(identity: Identity) -> dict[str, Any]:
-    """The Secret without its password, which is made up when the Secret is made, and known to nobody else."""
+    """The Secret without its PASSWORD, which is made up when the Secret is made, and known to nobody else."""
     return manifest("v1", "Secret", identity, stringData={"username": USER})
 
 

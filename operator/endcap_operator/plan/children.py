@@ -23,6 +23,7 @@ CHILD_KINDS = {
     "graph": SERVED,
     "ingest": SERVED,
     "store": ("PersistentVolumeClaim", "Service", "PodDisruptionBudget", "Deployment"),
+    "experiment": ("ConfigMap",),
 }
 # It holds data: only who deletes the whole resource means to lose them.
 KEPT = "PersistentVolumeClaim"

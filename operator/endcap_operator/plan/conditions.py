@@ -88,7 +88,7 @@ def with_refusals(status: dict[str, Any], refused: Sequence[tuple[Key, str]]) ->
     said = "; ".join(f"{key.kind} {key.name} is refused: {message}" for key, message in refused)
     failure = Failure("ChildRefused", said)
     conditions = [c for c in status["conditions"] if c["type"] not in ("Progressing", "Degraded")]
-    if not status["readyReplicas"]:
+    if not status.get("readyReplicas"):
         unready = condition("Ready", "False", failure.reason, advised(failure), generation)
         conditions = [unready if c["type"] == "Ready" else c for c in conditions]
     return {**status, "conditions": [*conditions, *stopped(failure, generation)]}

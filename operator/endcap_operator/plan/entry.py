@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from endcap_api.v1alpha1.base import Element
+from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
 from endcap_api.v1alpha1.featurestore import FeatureStoreSpec
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
@@ -20,6 +21,7 @@ from endcap_operator.keys import Key, Manifest
 from endcap_operator.manifests.identity import Identity
 from endcap_operator.plan.bundle import plan_bundle
 from endcap_operator.plan.children import wanted_children
+from endcap_operator.plan.experiment.plan import plan_experiment
 from endcap_operator.plan.facts import Observed, Plan, Resource
 from endcap_operator.plan.graph import plan_graph
 from endcap_operator.plan.halted import plan_heir, plan_name_taken, plan_unread
@@ -72,8 +74,16 @@ def _plan_of_kind(resource: Resource, observed: Observed, platform: Platform) ->
             return plan_model(resource, spec, observed, platform)
         case FeatureStoreSpec():
             return plan_store(resource, spec, observed, platform)
+    return _plan_without_pods(resource, observed)
+
+
+def _plan_without_pods(resource: Resource, observed: Observed) -> Plan:
+    spec = resource.spec
+    match spec:
         case FeatureViewSpec():
             return plan_view(resource, spec, observed)
         case FeatureBundleSpec():
             return plan_bundle(resource, spec, observed)
+        case ExperimentSpec():
+            return plan_experiment(resource, spec, observed)
     return plan_unread(resource, observed)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from endcap_api.experiment_config import ExperimentSums, ServingPage
 from endcap_api.v1alpha1.base import Element
+from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_operator.keys import Key, Manifest
 from endcap_operator.manifests.identity import Identity
 from endcap_operator.plan.pods import Pod
@@ -31,11 +33,19 @@ class Resource:
 
 @dataclass(frozen=True)
 class Referenced:
-    """Another resource of the namespace; `version` is what a model's ready pods serve, as far as that is known."""
+    """Another resource of the namespace.
+
+    `version` and `sha256` are those of what a model's ready pods serve, as far as that is known. `record` is the text
+    of what was decided about an experiment.
+    """
 
     spec: Element
     ready: bool
     version: str | None = None
+    sha256: str | None = None
+    uid: str = ""
+    created: str = ""
+    record: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,13 +74,41 @@ class Away:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What was there to be analysed of an experiment: the sums of its store, and a page of each ready pod of its graph.
+
+    `sums` is None where no ingest pod of the store could say, or where there is no store.
+    """
+
+    sums: ExperimentSums | None = None
+    pages: tuple[ServingPage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is seen of an experiment beside its resources.
+
+    `routers` are the pods of its graph and `told` the data of their ConfigMap, `status` is what the resource says now.
+    `reading` is None between two looks;
+    `look_in` are the seconds until the next one.
+    """
+
+    routers: tuple[Pod, ...] = ()
+    told: Mapping[str, str] = field(default_factory=dict)
+    status: Mapping[str, Any] = field(default_factory=dict)
+    reading: Reading | None = None
+    look_in: float | None = None
+
+
+@dataclass(frozen=True)
 class Observed:
     """What is in the cluster.
 
     `children` are our own; `taken` are objects of someone else that have the name of a child, and `left` those that
     an earlier resource of this name left for the garbage collector. `resources` are those that exist of the ones that
-    matter: what a resource names, directly or not, and of features also what names it. `callers` name it directly.
-    `report` is None where no ingest pod of the store could be asked, or where the store is `away`.
+    matter: what a resource names, directly or not, of features also what names it, and all experiments that share a
+    graph, a model or a store with it. `callers` name it directly. `report` is None where no ingest pod of the store
+    could be asked, or where the store is `away`. `now_ms` is in ms since 1970.
     """
 
     children: Mapping[Key, Manifest] = field(default_factory=dict)
@@ -81,6 +119,8 @@ class Observed:
     callers: tuple[Key, ...] = ()
     report: Report | None = None
     away: Away | None = None
+    measured: Measured = Measured()
+    now_ms: int = 0
 
     def child(self, identity: Identity, kind: str) -> Manifest | None:
         return self.children.get(identity.key(kind))
@@ -92,6 +132,11 @@ class Observed:
         """The specs of one kind, by name."""
         found = sorted(self.resources.items())
         return {key.name: other.spec for key, other in found if isinstance(other.spec, of)}
+
+    def experiments(self) -> Iterator[tuple[str, ExperimentSpec, Referenced]]:
+        for key, other in sorted(self.resources.items()):
+            if isinstance(other.spec, ExperimentSpec):
+                yield key.name, other.spec, other
 
     def unready(self, kind: str) -> list[str]:
         """Names of the resources of a kind that are not ready."""
@@ -109,19 +154,48 @@ class Nudge:
 
 
 @dataclass(frozen=True)
+class NewSecret:
+    """A Secret without the text of `key`, which is made up when the Secret is made, and known to nobody else."""
+
+    manifest: dict[str, Any]
+    key: str
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A JSON patch (RFC 6902) of a resource that a user wrote; its tests say what it must be for that."""
+
+    key: Key
+    operations: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Told:
+    """An Event."""
+
+    reason: str
+    note: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to do.
 
-    `secret` is made unless it exists, then `manifests` are applied in order, then `prune` are deleted, then pods are
-    nudged. `secret` has no password: the writer makes one up.
+    `secrets` are made unless they exist, then `manifests` are applied in order, then `prune` are deleted, then pods are
+    nudged and what is a user's own is patched.
     `seed` is the number of replicas that a Deployment without one keeps until its autoscaler sets it. `status` lacks
-    times. `recheck` asks for another look after so many seconds, although nothing may have changed in the cluster.
+    times. `recheck` asks for another look after so many seconds, although nothing may have changed in the cluster, and
+    for ever rarer ones; `due` for one in so many seconds and no later. `events` are told once all is written.
     """
 
     status: dict[str, Any]
     manifests: tuple[dict[str, Any], ...] = ()
-    secret: dict[str, Any] | None = None
+    secrets: tuple[NewSecret, ...] = ()
     prune: tuple[Manifest, ...] = ()
     nudge: tuple[Nudge, ...] = ()
+    patch: Patch | None = None
     seed: int | None = None
     recheck: float | None = None
+    due: float | None = None
+    events: tuple[Told, ...] = ()

@@ -18,14 +18,21 @@ from endcap_api.runtime_config import (
 )
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
-from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_operator.keys import Manifest
 from endcap_operator.manifests.features import secrets_of
 from endcap_operator.manifests.graph import Configured, graph_children
-from endcap_operator.manifests.identity import Identity, model_url
+from endcap_operator.manifests.identity import Identity
+from endcap_operator.manifests.keys import FORCE_KEY, blank_secret, mounts
 from endcap_operator.plan.children import deployment_of, pruned, seed
 from endcap_operator.plan.configuration import data_of, kept, next_data, nudges, recheck, refreshes
-from endcap_operator.plan.facts import Nudge, Observed, Plan, Resource
+from endcap_operator.plan.experiment.overlay import (
+    activated,
+    all_contracts,
+    held_contracts,
+    models_of,
+    overlaid_config,
+)
+from endcap_operator.plan.facts import NewSecret, Nudge, Observed, Plan, Resource
 from endcap_operator.plan.features import contract_of, features_config, features_obstacle
 from endcap_operator.plan.graph_status import Situation, graph_status
 from endcap_operator.plan.pods import Failure
@@ -49,6 +56,7 @@ def plan_graph(resource: Resource, spec: InferenceGraphSpec, observed: Observed,
     situation = _served(situation, configured, state)
     return Plan(
         status=graph_status(situation),
+        secrets=_secrets(identity, observed),
         manifests=tuple(manifests),
         prune=pruned(manifests, observed),
         nudge=(*nudges(observed.pods, config.revision), *_refreshes(situation, configured)),
@@ -62,16 +70,33 @@ def _served(situation: Situation, configured: Configured, state: Rollout) -> Sit
     return replace(
         situation,
         revision=configured.graph.revision,
+        variants=tuple(sorted(models_of(configured.graph.experiments))),
         state=state,
         stores=tuple(features.stores) if features else (),
         credentials=tuple(secrets_of(features)) if features else (),
     )
 
 
+def _secrets(identity: Identity, observed: Observed) -> tuple[NewSecret, ...]:
+    """Asked for before the pods that mount it are first made."""
+    made = mounts(observed.child(identity, "Deployment"), identity.child)
+    return () if made else (NewSecret(blank_secret(identity), FORCE_KEY),)
+
+
 def _configured(situation: Situation) -> Configured | None:
+    """Experiments come and go, and are rolled back, whatever keeps the graph's own spec from being served."""
+    observed, before = situation.observed, kept(data_of(_config_map(situation)))
+    found = before if situation.obstacle else _wanted(situation)
+    if found is None:
+        return None
+    served = before.graph if before else None
+    bare = found.graph.model_copy(update={"experiments": None})
+    graph = activated(overlaid_config(bare, served, observed), served, observed.now_ms)
+    return replace(found, graph=graph)
+
+
+def _wanted(situation: Situation) -> Configured:
     identity, spec, observed = situation.resource.identity, situation.spec, situation.observed
-    if situation.obstacle:
-        return kept(data_of(_config_map(situation)))
     bundles, views = bundles_named(spec), views_written(spec)
     features = features_config(identity.namespace, bundles, views, observed) if bundles or views else None
     return Configured(graph_config(identity, spec, observed), features)
@@ -88,7 +113,9 @@ def _config_map(situation: Situation) -> Manifest | None:
 
 def _data(situation: Situation, configured: Configured) -> Mapping[str, str]:
     data = data_of(_config_map(situation))
-    return data if situation.obstacle else next_data(configured, data, situation.observed.pods)
+    if situation.obstacle and (before := kept(data)) and before.graph.revision == configured.graph.revision:
+        return data
+    return next_data(configured, data, situation.observed.pods)
 
 
 def graph_config(identity: Identity, spec: InferenceGraphSpec, observed: Observed) -> GraphConfig:
@@ -124,9 +151,7 @@ def _problems(graph: Keyed[GraphConfig]) -> str:
 
 
 def _contracts(identity: Identity, spec: InferenceGraphSpec, observed: Observed) -> dict[str, ModelContract]:
-    models = observed.specs(ModelDeploymentSpec)
-    return {
-        name: ModelContract.of(models[name], model_url(name, identity.namespace))
-        for name in models_called(spec)
-        if name in models
-    }
+    before = kept(data_of(observed.child(identity, "ConfigMap")))
+    held = held_contracts(observed, before.graph if before else None)
+    models = {**all_contracts(identity.namespace, observed), **held}
+    return {name: models[name] for name in models_called(spec) if name in models}

@@ -31,7 +31,7 @@ UNSOUND = ("InvalidSpec", "FeatureViewInvalid", "FeatureBundleInvalid")
 @dataclass(frozen=True)
 class Situation:
     """`obstacle` keeps the spec from being served at all; `revision` and `state` are of what is in its place,
-    `stores` those that it reads and `credentials` their Secrets.
+    `stores` those that it reads and `credentials` their Secrets, `variants` the models that experiments add.
     """
 
     resource: Resource
@@ -41,6 +41,7 @@ class Situation:
     revision: str | None = None
     state: Rollout | None = None
     stores: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
 
     @property
@@ -51,6 +52,10 @@ class Situation:
     def secrets(self) -> list[str]:
         catalogue = self.spec.catalogue
         return [*([catalogue.secret_ref.name] if catalogue.secret_ref else []), *self.credentials]
+
+    @property
+    def called(self) -> list[str]:
+        return sorted({*models_called(self.spec), *self.variants})
 
     @property
     def ready(self) -> int:
@@ -76,7 +81,7 @@ def graph_status(situation: Situation) -> dict[str, Any]:
         **common,
         "url": f"{common['url']}{spec.api.path}",
         "steps": len(spec.steps),
-        "models": models_called(spec),
+        "models": situation.called,
         "revision": situation.revision,
         "serving": serving,
     }
@@ -131,7 +136,7 @@ def _with_others(situation: Situation) -> list[Condition]:
 
 
 def _down(situation: Situation) -> Failure | None:
-    called, observed = set(models_called(situation.spec)), situation.observed
+    called, observed = situation.called, situation.observed
     if models := [name for name in observed.unready("ModelDeployment") if name in called]:
         return Failure("ModelNotReady", f"No pod is ready of {', '.join(models)}")
     if stores := [name for name in observed.unready("FeatureStore") if name in situation.stores]:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from endcap_operator.manifests.identity import COMPONENTS
+from endcap_api.v1alpha1.kinds import KINDS
+from endcap_api.v1alpha1.status import ServedStatus
 from endcap_operator.plan.conditions import (
     Condition,
     accepted,
@@ -23,13 +25,25 @@ from endcap_operator.plan.remedies import advised
 RETRY_SECONDS = 5.0
 
 
+def _has_pods(resource: Resource) -> bool:
+    return issubclass(KINDS[resource.identity.kind].status, ServedStatus)
+
+
+def _status(resource: Resource, observed: Observed, conditions: Sequence[Condition]) -> dict[str, Any]:
+    """Of an experiment the rest stays as it was: how far it is does not change with what keeps it from going on."""
+    if _has_pods(resource):
+        return status_of(resource, observed.pods, conditions)
+    before = observed.measured.status
+    return {**before, "observedGeneration": resource.generation, "conditions": list(conditions)}
+
+
 def plan_unread(resource: Resource, observed: Observed) -> Plan:
     """For a spec that cannot be read at all."""
-    if COMPONENTS[resource.identity.kind]:
+    if _has_pods(resource):
         return plan_unaccepted(resource, observed, resource.problems)
     kind = "Valid" if resource.identity.kind == "FeatureView" else "Accepted"
     said = invalid(kind, "; ".join(resource.problems), resource.generation)
-    return Plan(status={"observedGeneration": resource.generation, "conditions": [said]})
+    return Plan(status=_status(resource, observed, [said]))
 
 
 def plan_unaccepted(resource: Resource, observed: Observed, problems: Sequence[str]) -> Plan:
@@ -40,7 +54,7 @@ def plan_unaccepted(resource: Resource, observed: Observed, problems: Sequence[s
         ready_or(failure, resource, observed),
         *stopped(failure, resource.generation),
     ]
-    return Plan(status=status_of(resource, observed.pods, conditions))
+    return Plan(status=_status(resource, observed, conditions))
 
 
 def plan_waiting(resource: Resource, observed: Observed, failure: Failure) -> Plan:
@@ -52,7 +66,7 @@ def plan_waiting(resource: Resource, observed: Observed, failure: Failure) -> Pl
         ready_or(failure, resource, observed) if unsound else said,
         *stopped(failure, resource.generation),
     ]
-    return Plan(status=status_of(resource, observed.pods, conditions))
+    return Plan(status=_status(resource, observed, conditions))
 
 
 def plan_name_taken(resource: Resource, observed: Observed) -> Plan:
@@ -63,7 +77,7 @@ def plan_name_taken(resource: Resource, observed: Observed) -> Plan:
         condition("Ready", "False", failure.reason, advised(failure), resource.generation),
         *stopped(failure, resource.generation),
     ]
-    return Plan(status=status_of(resource, observed.pods, conditions), recheck=RETRY_SECONDS)
+    return Plan(status=_status(resource, observed, conditions), recheck=RETRY_SECONDS)
 
 
 def plan_heir(resource: Resource, observed: Observed) -> Plan:
@@ -75,7 +89,7 @@ def plan_heir(resource: Resource, observed: Observed) -> Plan:
         condition("Ready", "False", "Starting", message, resource.generation),
         *moving("Replacing", message, resource.generation),
     ]
-    return Plan(status=status_of(resource, observed.pods, conditions), recheck=RETRY_SECONDS)
+    return Plan(status=_status(resource, observed, conditions), recheck=RETRY_SECONDS)
 
 
 def ready_or(failure: Failure, resource: Resource, observed: Observed) -> Condition:

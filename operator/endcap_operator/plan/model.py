@@ -29,6 +29,7 @@ from endcap_operator.plan.conditions import (
 from endcap_operator.plan.facts import Nudge, Observed, Plan, Resource
 from endcap_operator.plan.features import contract_of, features_config, features_obstacle
 from endcap_operator.plan.halted import plan_unaccepted, plan_waiting
+from endcap_operator.plan.pins import Held, held
 from endcap_operator.plan.pods import Failure, Pod
 from endcap_operator.plan.remedies import advised, waiting_for
 from endcap_operator.plan.rollout import Rollout, rollout, template_of
@@ -49,12 +50,22 @@ def model_obstacle(resource: Resource, spec: ModelDeploymentSpec, observed: Obse
 
 
 def plan_model(resource: Resource, spec: ModelDeploymentSpec, observed: Observed, platform: Platform) -> Plan:
-    """For a model whose children's names are free."""
+    """For a model whose children's names are free; what an experiment holds is planned as it is held."""
+    if hold := held(resource.identity, spec, observed):
+        return _as_held(_plan_sound(resource, hold.spec, observed, platform), hold, resource.generation)
     if problems := model_problems(spec, observed):
         return plan_unaccepted(resource, observed, problems)
     if failure := model_obstacle(resource, spec, observed):
         return _held_up(plan_waiting(resource, observed, failure), observed)
     return _plan_sound(resource, spec, observed, platform)
+
+
+def _as_held(plan: Plan, hold: Held, generation: int) -> Plan:
+    message = f"Experiment {hold.experiment} has begun with {hold.label}, which its pods keep until it ends"
+    failure = Failure("PinnedByExperiment", message)
+    said = condition("Progressing", "False", failure.reason, advised(failure), generation)
+    conditions = [said if each["type"] == "Progressing" else each for each in plan.status["conditions"]]
+    return replace(plan, status={**plan.status, "conditions": conditions})
 
 
 def _held_up(plan: Plan, observed: Observed) -> Plan:

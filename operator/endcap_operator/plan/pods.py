@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from endcap_operator.keys import Manifest
@@ -37,10 +37,11 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Serving:
-    """What a graph pod answered when it was asked for its revision."""
+    """What a pod answered when it was asked for its revision; of a graph also which revision of each experiment."""
 
     revision: str | None
     rejected: Rejection | None = None
+    experiments: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which resources a resource names: a graph its models, bundles and views, a bundle its views, a view its store."""
+"""Which resources a resource names: a graph its models, bundles and views, a bundle its views, a view its store, an
+experiment its graph, the models of its variants and its store.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
 from endcap_api.runtime_config import bundles_named, models_called, views_written
+from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.featurebundle import FeatureBundleSpec
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
@@ -33,12 +36,21 @@ def _named(resource: Resource) -> Iterator[tuple[str, str]]:
         yield from (("FeatureView", selected.view) for selected in spec.features)
     elif isinstance(spec, FeatureViewSpec):
         yield from _named_by_view(spec)
+    elif isinstance(spec, ExperimentSpec):
+        yield from _named_by_experiment(spec)
 
 
 def _named_by_view(spec: FeatureViewSpec) -> Iterator[tuple[str, str]]:
     yield "FeatureStore", spec.store
     if spec.source.derived and spec.source.derived.model:
         yield "ModelDeployment", spec.source.derived.model
+
+
+def _named_by_experiment(spec: ExperimentSpec) -> Iterator[tuple[str, str]]:
+    yield "InferenceGraph", spec.graph
+    yield from (("ModelDeployment", name) for name in spec.models)
+    if spec.store:
+        yield "FeatureStore", spec.store
 
 
 def reached(start: Iterable[Key], step: Callable[[Key], Iterable[Key]]) -> set[Key]:

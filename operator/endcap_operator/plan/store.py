@@ -15,11 +15,13 @@ from endcap_operator.keys import Key
 from endcap_operator.manifests.features import secrets_of, store_config
 from endcap_operator.manifests.identity import Identity
 from endcap_operator.manifests.ingest import ingest_children
-from endcap_operator.manifests.redis import credentials_of, redis_children
+from endcap_operator.manifests.keys import UNIT_KEY, blank_secret, mounts
+from endcap_operator.manifests.redis import PASSWORD, credentials_of, redis_children
 from endcap_operator.plan.children import deployment_of, pruned, seed
 from endcap_operator.plan.conditions import Condition, accepted, condition, status_of
 from endcap_operator.plan.configuration import data_of, kept_features, nudges, recheck
-from endcap_operator.plan.facts import Away, Observed, Plan, Resource
+from endcap_operator.plan.experiment.overlay import measured_in
+from endcap_operator.plan.facts import Away, NewSecret, Observed, Plan, Resource
 from endcap_operator.plan.features import (
     model_behind,
     problems_of_bundle,
@@ -61,7 +63,7 @@ def plan_store(resource: Resource, spec: FeatureStoreSpec, observed: Observed, p
     return Plan(
         status=_status(resource, spec, observed, parts, waiting_for(*secrets_of(config))),
         manifests=manifests,
-        secret=_secret(identity, spec, observed),
+        secrets=tuple(_secrets(identity, spec, observed)),
         prune=pruned(manifests, observed),
         nudge=tuple(nudges(ingest.pods, config.revision)),
         seed=seed(identity, spec.ingest.replicas, observed),
@@ -88,15 +90,17 @@ def _redis(
         yield _part("Redis", own, manifests, observed)
 
 
-def _secret(identity: Identity, spec: FeatureStoreSpec, observed: Observed) -> dict[str, Any] | None:
-    """Asked for before the Redis is first made, and while a pod of the store may be waiting for it.
+def _secrets(identity: Identity, spec: FeatureStoreSpec, observed: Observed) -> Iterator[NewSecret]:
+    """Asked for before the pods that mount them are first made, and while one of them may be waiting for one.
 
     A Redis that runs notices another password by its own probe, and starts again with it and with its file.
     """
     own = identity.of("store")
     waits = any(not (pod.ready or pod.running or pod.failure) for pod in observed.pods)
-    needed = spec.redis is None and (waits or observed.child(own, "Deployment") is None)
-    return credentials_of(own) if needed else None
+    if spec.redis is None and (waits or observed.child(own, "Deployment") is None):
+        yield NewSecret(credentials_of(own), PASSWORD)
+    if waits or not mounts(observed.child(identity, "Deployment"), identity.child):
+        yield NewSecret(blank_secret(identity), UNIT_KEY)
 
 
 def ingest_config(
@@ -109,6 +113,7 @@ def ingest_config(
         stores={identity.name: store_config(identity.namespace, identity.name, spec)},
         views=views,
         bundles=dict(_bundles(views, observed, before)),
+        experiments=dict(measured_in(identity.name, observed)) or None,
     )
 
 

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What graphs and stores are told of experiments: graphs what the records say, never what a status does.
+
+A graph checks for itself what it takes: between the decision of an experiment and the next edit of the graph lies no
+lock, and an overlay that no longer fits must not cost the graph its configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from endcap_api.experiment_checks import Placed, check_experiment, conflicts
+from endcap_api.experiment_config import (
+    ExperimentConfig,
+    MeasuredConfig,
+    experiment_config,
+    experiment_id,
+    measured_config,
+)
+from endcap_api.runtime_config import GraphConfig, ModelContract
+from endcap_api.v1alpha1.experiment import ExperimentSpec
+from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_operator.manifests.identity import model_url, service_url
+from endcap_operator.plan.experiment.beginning import changed, told_of
+from endcap_operator.plan.experiment.record import Record, assigned_of, read_record
+from endcap_operator.plan.facts import Observed
+
+# From the write of a configuration to its reading by a pod that was nudged: 0.7 to 1 s, and as long to compile it.
+LEAD_MS = 1500
+
+
+def records_of(observed: Observed) -> Iterator[tuple[str, ExperimentSpec, Record | None]]:
+    for name, spec, other in observed.experiments():
+        yield name, spec, read_record(other.record, experiment_id(other.uid))
+
+
+def routed_records(observed: Observed) -> Iterator[tuple[str, ExperimentSpec, Record]]:
+    """Of the experiments that graphs carry."""
+    for name, spec, record in records_of(observed):
+        if record is not None and record.routed:
+            yield name, spec, record
+
+
+def conflicts_in(observed: Observed) -> dict[str, str]:
+    """Of the experiments that are seen those that an older one keeps out, and why."""
+    ended = {name for name, _, record in records_of(observed) if record and record.final}
+    placed = {
+        name: Placed(spec, other.created, name in ended) for name, spec, other in observed.experiments()
+    }
+    return {name: str(problem) for name, problem in conflicts(placed).items()}
+
+
+def measured_in(store: str, observed: Observed) -> Iterator[tuple[str, MeasuredConfig]]:
+    """The experiments that a store counts, from before they begin until they are deleted."""
+    for name, spec, other in observed.experiments():
+        if spec.store == store:
+            yield name, measured_config(spec, experiment_id(other.uid))
+
+
+def all_contracts(namespace: str, observed: Observed) -> dict[str, ModelContract]:
+    """Of every model that is seen."""
+    specs = observed.specs(ModelDeploymentSpec)
+    return {name: ModelContract.of(spec, model_url(name, namespace)) for name, spec in specs.items()}
+
+
+def held_contracts(observed: Observed, before: GraphConfig | None) -> dict[str, ModelContract]:
+    """Of models that an experiment holds at what they were, or whose resource went under it: as they were before."""
+    known = before.models if before else {}
+    specs = observed.specs(ModelDeploymentSpec)
+    found: dict[str, ModelContract] = {}
+    for _, spec, record in routed_records(observed):
+        pinned = {pin.model: pin.sha256 for pin in record.pins.values()}
+        names = [name for name in sorted({*pinned, *spec.models}) if name in known]
+        found |= {n: known[n] for n in names if n not in specs or specs[n].model.sha256 != pinned.get(n)}
+    return found
+
+
+def overlaid_config(config: GraphConfig, before: GraphConfig | None, observed: Observed) -> GraphConfig:
+    """The configuration of a graph with the experiments on it, and the contracts of the models of their variants."""
+    contracts = {
+        **all_contracts(config.namespace, observed),
+        **held_contracts(observed, before),
+        **config.models,
+    }
+    carried = dict(_carried(config.model_copy(update={"models": contracts}), before, observed))
+    if not carried:
+        return config
+    models = {name: contracts[name] for name in sorted({*config.models, *models_of(carried)})}
+    return config.model_copy(update={"experiments": carried, "models": models})
+
+
+def _carried(
+    config: GraphConfig, before: GraphConfig | None, observed: Observed
+) -> Iterator[tuple[str, ExperimentConfig]]:
+    refused = conflicts_in(observed)
+    for name, spec, record in records_of(observed):
+        if spec.graph != config.name or name in refused or not _fits(spec, config):
+            continue
+        was = (before.experiments or {}).get(name) if before else None
+        now = _told(name, spec, record, config.namespace) if record else None
+        told = now if record and not (was and _differs(name, spec, record)) else was
+        if told is not None and (record is None or record.routed):
+            yield name, told
+
+
+def _fits(spec: ExperimentSpec, config: GraphConfig) -> bool:
+    there = all(model in config.models for model in spec.models)
+    return there and not check_experiment(spec, config.spec, config.models, config.bundles, config.views)
+
+
+def _differs(name: str, spec: ExperimentSpec, record: Record) -> bool:
+    """Whether the spec asks for what has not been decided (yet): then what was decided last stays."""
+    return record.told != told_of(spec) or bool(changed(name, spec, record))
+
+
+def _told(name: str, spec: ExperimentSpec, record: Record, namespace: str) -> ExperimentConfig | None:
+    url = service_url(f"{spec.store}-ingest", namespace) if spec.store else None
+    assigned = assigned_of(record, url)
+    settled = spec.model_copy(update={"salt": record.salt, "enabled": record.phase != "Paused"})
+    return experiment_config(name, settled, assigned) if assigned else None
+
+
+def activated(config: GraphConfig, before: GraphConfig | None, now_ms: int) -> GraphConfig:
+    """What is served already began when it began; of another revision that has experiments, or had, all replicas begin
+    at once. Without experiments each begins when it has it.
+    """
+    if before is None:
+        return config
+    if before.revision == config.revision:
+        return config.model_copy(update={"activate_at_ms": before.activate_at_ms})
+    together = config.experiments or before.experiments
+    return config.model_copy(update={"activate_at_ms": now_ms + LEAD_MS}) if together else config
+
+
+def models_of(experiments: Mapping[str, ExperimentConfig] | None) -> set[str]:
+    """The ModelDeployments that variants name."""
+    return {v.model for experiment in (experiments or {}).values() for v in experiment.variants if v.model}
