@@ -228,7 +228,7 @@ def test_shares_are_within_chance_of_their_weights(folder: Path) -> None:
     ]
     variants[0]["baseline"] = True
     for variant in variants[1:]:
-        variant |= BY_PRICE
+        variant.update(BY_PRICE)
     experiments = Compiled(folder, x=tried(variants=variants)).experiments
     counts = dict.fromkeys(weights, 0)
     for unit in range(100_000):
