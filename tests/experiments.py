@@ -10,8 +10,9 @@ from typing import Any
 from builders import resource
 
 from endcap_api.v1alpha1.experiment import ExperimentSpec
-from endcap_cli.experiment.standing import Interval, Point, Standing
+from endcap_cli.experiment.standing import Standing
 from endcap_cli.workspace import Name
+from endcap_operator.plan.experiment.series import Band, Point
 
 GOLDEN = Path(__file__).parent / "golden" / "experiments"
 HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J\u202e&amp;\"'"
@@ -113,9 +114,9 @@ def course(looks: int = 40) -> list[Point]:
     for look in range(1, looks + 1):
         lift, half = 0.018 + 0.02 / look, 0.15 / look**0.5
         coverage = 5 if look < 8 else 50 if look < 16 else 100
-        bayes = -0.5 - look / 20 if look % 5 else None
-        lifts = {"treatment": Interval(lift, lift - half, lift + half)} if look > 2 else {}
-        points.append(Point(1_764_000_000_000 + look * 30_000, 600 * look, coverage, bayes, lifts))
+        bands = {"treatment": Band(lift=lift, lower=lift - half, upper=lift + half)} if look > 2 else {}
+        found = {"units": 600 * look, "coverage": coverage, "log_bayes_factor": -0.5 - look / 20}
+        points.append(Point(at_ms=1_764_000_000_000 + look * 30_000, bands=bands, **found))
     return points
 
 

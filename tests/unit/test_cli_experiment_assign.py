@@ -206,7 +206,9 @@ def test_what_is_exported_assigns_everybody_as_before(shop: Path, capsys: pytest
 def test_buckets_of_the_cluster_come_before_the_weights(shop: Path) -> None:
     from experiments import running, standing
 
-    source = Source(Name("shop", "ranker-v2"), standing().spec, live={"status": running()})
+    source = Source(
+        Name("shop", "ranker-v2"), standing().spec, live={"metadata": {"uid": "u"}, "status": running()}
+    )
     found = configured(source)
     assert [variant.buckets for variant in found.config.variants] == [["0-5000"], ["5000-7000", "7000-10000"]]
     assert "ranker-v2 is Running: graph basket does not have it now" in str(found.note)
@@ -216,7 +218,9 @@ def test_buckets_of_the_cluster_come_before_the_weights(shop: Path) -> None:
             {"name": "treatment", "buckets": ["0-5000"]},
         ]
     )
-    swapped = configured(Source(source.name, source.spec, live={"status": moved})).config
+    swapped = configured(
+        Source(source.name, source.spec, live={"metadata": {"uid": "u"}, "status": moved})
+    ).config
     number = bucket(swapped.salt, "1")
     expected = "treatment" if number < 5000 else "control"
     assert Assigner(swapped).decide(Unit("1", "household")).variant == expected

@@ -21,7 +21,7 @@ TWO = [
 
 def source(status: dict[str, Any] | None = None, **spec: Any) -> Source:
     found = standing(status, **spec)
-    live = {"metadata": {"resourceVersion": "17"}, "status": found.status}
+    live = {"metadata": {"resourceVersion": "17", "uid": "u"}, "status": found.status}
     return Source(found.name, found.spec, live=live)
 
 
@@ -41,7 +41,7 @@ def test_the_only_treatment_is_promoted_and_the_graph_stays_its_authors() -> Non
 
 def test_of_several_the_winner_is_promoted_or_one_is_chosen() -> None:
     assert promotion(source(variants=TWO), "bold").value == {"promote": "bold"}
-    won = source(running(verdict="Better (bold)", phase="AwaitingApproval"), variants=TWO)
+    won = source(running(verdict="Better bold", phase="AwaitingApproval"), variants=TWO)
     assert promotion(won, None).value == {"promote": "bold"}
     with pytest.raises(CommandError, match="none has won yet: choose with --variant: treatment, bold"):
         promotion(source(variants=TWO), None)

@@ -11,8 +11,9 @@ from experiments import HOSTILE, condition, golden, running, standing
 from endcap_cli.experiment.band import HEIGHT, WIDTH, band
 from endcap_cli.experiment.screen import screen
 from endcap_cli.experiment.sentence import sentence
-from endcap_cli.experiment.standing import Interval, Point
 from endcap_cli.terminal import escaped
+from endcap_operator.analysis.words import shown_value
+from endcap_operator.plan.experiment.series import Band, Point
 
 
 def test_the_screen_of_a_running_experiment() -> None:
@@ -56,7 +57,7 @@ def test_a_shadow_has_no_lift_and_no_split() -> None:
 def test_nothing_that_others_wrote_reaches_the_terminal_unescaped() -> None:
     hostile = standing(
         running(
-            verdict=f"Better ({HOSTILE})",
+            verdict=f"Better {HOSTILE}",
             recommendation=HOSTILE,
             guardrails=[{"name": HOSTILE, "state": "ok", "message": HOSTILE}],
             conditions=[condition("RouterSynced", "True", HOSTILE)],
@@ -80,17 +81,17 @@ def test_nothing_that_others_wrote_reaches_the_terminal_unescaped() -> None:
         (running(units=150, verdict=""), "No verdict yet: 150 of at least 2,000 units."),
         (running(), "No verdict yet: the lift may still be 0. add-to-cart +1.8% [-0.4%, +4.0%]."),
         (
-            running(verdict="Better (treatment)", phase="AwaitingApproval"),
+            running(verdict="Better treatment", phase="AwaitingApproval"),
             "It waits for a person: endcap experiment promote. treatment is better: add-to-cart +1.8% [-0.4%, +4.0%].",
         ),
-        (running(verdict="Worse (treatment)"), "treatment is worse: add-to-cart"),
+        (running(verdict="Worse treatment"), "treatment is worse: add-to-cart"),
         (running(verdict="Inconclusive"), "No variant is better, and none is worse so far: add-to-cart"),
         (
             running(conditions=[condition("SampleRatioHealthy", "False", "…")]),
             "No verdict, now or later: the units that were exposed do not fit the weights",
         ),
         (
-            running(phase="Promoted", verdict="Better (treatment)"),
+            running(phase="Promoted", verdict="Better treatment"),
             "treatment is promoted: the graph names it itself",
         ),
         (
@@ -107,7 +108,7 @@ def test_the_verdict_is_said_in_words(status: dict[str, Any], words: str) -> Non
 
 
 def test_a_win_says_how_sure_it_is() -> None:
-    won = sentence(standing(running(verdict="Better (treatment)"), analysis={"alpha": 0.01}))
+    won = sentence(standing(running(verdict="Better treatment"), analysis={"alpha": 0.01}))
     assert won.endswith("The true lift is in this interval with 99% confidence, however often one looks.")
 
 
@@ -117,11 +118,17 @@ def test_without_metrics_there_is_no_verdict_and_it_is_said() -> None:
 
 
 def point(at: int, lift: float, half: float) -> Point:
-    return Point(at, at, 100, None, {"b": Interval(lift, lift - half, lift + half)})
+    band = Band(lift=lift, lower=lift - half, upper=lift + half)
+    return Point(at_ms=at, units=at, coverage=100, bands={"b": band})
+
+
+def drawing(points: list[Point], treatment: str = "b") -> list[str]:
+    """Without the labels."""
+    return [line.partition("|")[2] for line in band(points, treatment, shown_value)]
 
 
 def test_an_interval_above_zero_is_drawn_above_the_line_of_zero() -> None:
-    lines = [line.partition("|")[2] for line in band([point(0, 0.5, 0.1), point(10, 0.5, 0.1)], "b")]
+    lines = drawing([point(0, 0.5, 0.1), point(10, 0.5, 0.1)])
     assert len(lines) == HEIGHT
     assert lines[HEIGHT // 2] == "-" * WIDTH
     assert any(line == "+" * WIDTH for line in lines[: HEIGHT // 2])
@@ -130,16 +137,16 @@ def test_an_interval_above_zero_is_drawn_above_the_line_of_zero() -> None:
 
 def test_an_early_wide_interval_is_cut_off_and_does_not_flatten_what_is_known_now() -> None:
     points = [point(0, 9.0, 90.0), *(point(n, -0.01, 0.005) for n in range(1, 20))]
-    lines = [line.partition("|")[2] for line in band(points, "b")]
+    lines = drawing(points)
     below = lines[HEIGHT // 2 + 1 :]
     assert sum("+" in line for line in below) == 1
     assert "+" in lines[0]
 
 
 def test_fewer_than_two_looks_are_not_drawn() -> None:
-    assert band([point(0, 0.5, 0.1)], "b") == []
-    assert band([point(0, 0.5, 0.1), point(1, 0.5, 0.1)], "c") == []
+    assert drawing([point(0, 0.5, 0.1)]) == []
+    assert drawing([point(0, 0.5, 0.1), point(1, 0.5, 0.1)], "c") == []
 
 
 def test_a_lift_of_exactly_nothing_can_be_drawn() -> None:
-    assert len(band([point(0, 0.0, 0.0), point(1, 0.0, 0.0)], "b")) == HEIGHT
+    assert len(drawing([point(0, 0.0, 0.0), point(1, 0.0, 0.0)])) == HEIGHT

@@ -5,15 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from endcap_api.assignment import Ranges, allocate, parse_ranges, quotas
 from endcap_api.experiment_config import (
     Assigned,
     ExperimentConfig,
     experiment_config,
-    given_ranges,
-    weights_of,
 )
-from endcap_api.v1alpha1.experiment import ExperimentSpec
+from endcap_cli.experiment.known import full_ranges
 from endcap_cli.experiment.source import Source
 
 UNKNOWN = "000000000000"  # before it is in a cluster, an experiment has no identity
@@ -48,19 +45,3 @@ def _note(source: Source, percent: float) -> str | None:
         f"{source.name.name} is {phase}: graph {source.spec.graph} does not have it now, and everyone gets what "
         f"the graph says; this is how it would assign at {percent:g}%"
     )
-
-
-def full_ranges(source: Source) -> dict[str, Ranges]:
-    """Of each variant at full coverage: those that it has in the cluster, else those that it would begin with."""
-    known = {
-        variant["name"]: parse_ranges(variant["buckets"])
-        for variant in source.status.get("variants") or ()
-        if variant.get("buckets")
-    }
-    names = {variant.name for variant in source.spec.variants}
-    return known if known.keys() == names else initial_ranges(source.spec)
-
-
-def initial_ranges(spec: ExperimentSpec) -> dict[str, Ranges]:
-    """Those that the spec gives, else new ones by its weights."""
-    return given_ranges(spec) or allocate(quotas(weights_of(spec)))

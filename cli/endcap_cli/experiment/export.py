@@ -10,7 +10,7 @@ import yaml
 
 from endcap_api.experiment_config import salt_of
 from endcap_api.v1alpha1.kinds import API_VERSION
-from endcap_cli.experiment.configured import full_ranges
+from endcap_cli.experiment.known import full_ranges
 from endcap_cli.experiment.source import Source, source_of
 from endcap_cli.references import EXPERIMENT
 from endcap_cli.terminal import CommandError, say, say_lines

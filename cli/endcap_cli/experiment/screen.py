@@ -81,7 +81,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str | None]]) -> list[st
 
 def _bands(standing: Standing) -> Iterator[str]:
     for treatment in standing.spec.treatments:
-        lines = band(standing.points, treatment.name)
+        lines = band(standing.drawn, treatment.name, standing.shown)
         if lines:
             yield f"{treatment.name}, {standing.spec.primary}: lift (+), its confidence sequence (=), zero (-)"
             yield from lines
@@ -92,10 +92,10 @@ def _ramps(standing: Standing) -> str:
     """When coverage changed, in words."""
     changes = [
         f"{now.coverage:g}% from {now.units:,} units"
-        for before, now in pairwise(standing.points)
+        for before, now in pairwise(standing.drawn)
         if before.coverage != now.coverage
     ]
-    return f"coverage {standing.points[0].coverage:g}%" + "".join(f", {change}" for change in changes)
+    return f"coverage {standing.drawn[0].coverage:g}%" + "".join(f", {change}" for change in changes)
 
 
 def _history(standing: Standing) -> Iterator[str]:

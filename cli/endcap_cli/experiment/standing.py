@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.measurement import Metric
 from endcap_cli.workspace import Name
+from endcap_operator.analysis.words import shown_percent, shown_value
+from endcap_operator.plan.experiment.series import Band, Point
 
 FINAL = ("Promoted", "RolledBack", "Aborted", "Ended")
 BAD = ("RolledBack", "Aborted")
@@ -25,28 +27,7 @@ CONDITIONS: Mapping[str, str] = {
     "GuardrailsHealthy": "guardrails",
     "VariantDrift": "drift",
 }
-_VERDICT = re.compile(r"(\w+)(?:[ :(]+(.*?)\)?)?$")
-
-
-class Interval(NamedTuple):
-    """A lift and its confidence sequence, relative to the baseline: 0.018 is +1.8%."""
-
-    lift: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True)
-class Point:
-    """What one look found. coverage: percent. log_bayes: natural logarithm of the sample ratio's Bayes factor.
-    lifts: of the primary metric, by treatment.
-    """
-
-    at_ms: int
-    units: int
-    coverage: float
-    log_bayes: float | None
-    lifts: Mapping[str, Interval]
+_VERDICT = re.compile(r"(\w+)(?: (.+))?")  # `Better treatment`
 
 
 class Card(NamedTuple):
@@ -59,7 +40,10 @@ class Card(NamedTuple):
 
 @dataclass(frozen=True)
 class Standing:
-    """`status` is that of the object, as JSON has it. `holds` is why there is no verdict, where that is known."""
+    """`status` is that of the object, as JSON has it. `holds` is why there is no verdict, where that is known.
+
+    points: oldest first; `drawn` are those with bands of one kind, that of the newest.
+    """
 
     name: Name
     spec: ExperimentSpec
@@ -72,13 +56,31 @@ class Standing:
         return str(self.status.get("phase") or "Pending")
 
     @property
+    def relative(self) -> bool:
+        """Whether lifts are parts of the baseline's value; else they are in units of the metric."""
+        newest = next((point for point in reversed(self.points) if point.bands), None)
+        return newest is None or all(band.relative for band in newest.bands.values())
+
+    @property
+    def drawn(self) -> list[Point]:
+        kept = (point.model_copy(update={"bands": dict(self._alike(point))}) for point in self.points)
+        return [point for point in kept if point.bands]
+
+    def _alike(self, point: Point) -> Iterator[tuple[str, Band]]:
+        return ((name, band) for name, band in point.bands.items() if band.relative == self.relative)
+
+    def shown(self, value: float) -> str:
+        """`+1.8%`, or `+0.12` of the metric."""
+        return shown_percent(value, signed=True) if self.relative else shown_value(value)
+
+    @property
     def primary(self) -> Metric | None:
         return next((m for m in self.spec.metrics or () if m.name == self.spec.primary), None)
 
     @property
     def verdict(self) -> tuple[str, str]:
         """The word, and the variant or whatever else it names."""
-        found = _VERDICT.match(str(self.status.get("verdict") or ""))
+        found = _VERDICT.fullmatch(str(self.status.get("verdict") or ""))
         return (found[1], found[2] or "") if found else ("", "")
 
     @property
@@ -111,8 +113,3 @@ class Standing:
 
 def _said(condition: Mapping[str, Any]) -> str:
     return str(condition.get("message") or condition.get("reason") or "")
-
-
-def percent(share: float) -> str:
-    """`+1.8%`"""
-    return f"{100 * share:+.1f}%"

@@ -8,7 +8,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from endcap_cli.experiment.known import standing_of
@@ -76,8 +75,5 @@ def told(standing: Standing) -> Mapping[str, Any]:
         "namespace": standing.name.namespace,
         "sentence": sentence(standing),
         "status": standing.status,
-        "series": [
-            {**asdict(point), "lifts": {name: each._asdict() for name, each in point.lifts.items()}}
-            for point in standing.points
-        ],
+        "series": [point.dump() for point in standing.points],
     }
