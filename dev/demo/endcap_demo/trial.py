@@ -45,9 +45,9 @@ def act(kubeconfig: Path) -> None:
     with phase("verdict"):
         wait.until("a verdict", lambda: _verdict(kubeconfig) is not None, VERDICT_SECONDS)
     _show(kubeconfig, twice)
-    objections = _objections(twice, said, _verdict(kubeconfig) or "")
-    if objections:
-        raise ClusterError(f"FAIL: {'; '.join(objections)}")
+    found = objections(twice, said, _verdict(kubeconfig) or "")
+    if found:
+        raise ClusterError(f"FAIL: {'; '.join(found)}")
     say("PASS: every household kept its ranker, and the better one was found\n")
 
 
@@ -104,7 +104,7 @@ def _show(kubeconfig: Path, twice: list[dict[str, Any]]) -> None:
     say(f"\n$ kubectl -n {NAMESPACE} get experiments\n{table}")
 
 
-def _objections(twice: list[dict[str, Any]], said: str, verdict: str) -> list[str]:
+def objections(twice: list[dict[str, Any]], said: str, verdict: str) -> list[str]:
     """Why the experiment did not do what it should; none when it did."""
     first, again = twice
     checks = {
