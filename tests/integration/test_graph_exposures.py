@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -92,6 +93,55 @@ async def test_an_exposure_says_who_met_what_and_by_what_chance(shop: TryingShop
         "items": [{"product": keys[name], "position": place} for place, name in enumerate(names, start=1)],
         "covariates": {},
     }
+
+
+async def test_an_exposure_begins_before_its_shopper_can_act_on_the_answer(
+    shop: TryingShop, door: ExposureDoor
+) -> None:
+    """An outcome before its exposure counts for nobody, and what is told is told behind the answer."""
+    engine = shop.trying(shop.ranked(), ranker_v2=experiment(exposures=door.url))
+    tell = engine.exposures.tell
+
+    def late(*given: Any) -> None:
+        time.sleep(0.05)
+        tell(*given)
+
+    engine.exposures.tell = late  # type: ignore[method-assign]
+    before = time.time_ns() // 1_000_000
+    shop.challenger.behaviour, shop.challenger.delay = "slow", 0.2
+    await engine.ask(**request(TREATED))
+    (exposure,) = await told(engine, door)
+    assert before - 1 <= exposure["time_ms"] <= before + 100
+    assert 200 <= exposure["latency_ms"] < 2000
+
+
+async def test_of_a_very_long_answer_the_first_products_are_told(tmp_path: Path, door: ExposureDoor) -> None:
+    """A store takes 64 KiB an exposure; one that is longer would be lost each time."""
+    items = [
+        {
+            "id": "k" * 100 + str(n),
+            "name": f"n{n}",
+            "category": "c",
+            "price": 1.0,
+            "sold": n,
+            "stores": ["330"],
+        }
+        for n in range(900)
+    ]
+    async with TryingShop(tmp_path, items=items) as shop:
+        shop.models["popularity"].answer = lambda columns: {
+            "item": [[each["id"] for each in items]] * len(columns["store"]),
+            "score": [[1.0] * len(items)] * len(columns["store"]),
+        }
+        graph = (
+            shop.graph().recall("popular", "popularity", top=900).rank(model="basket-ranker").select("900")
+        )
+        engine = shop.trying(graph, ranker_v2=experiment(exposures=door.url))
+        answer = await engine.ask(**request(TREATED, cart=[]))
+        assert len(answer["recommendations"]) == 900
+        (exposure,) = await told(engine, door)
+    assert len(json.dumps(exposure)) < 70_000
+    assert [each["position"] for each in exposure["items"]] == list(range(1, 451))
 
 
 async def test_a_unit_is_told_once_a_phase_and_again_in_the_next(

@@ -3,6 +3,6 @@
 
 from endcap_runtime.graph.exposures.covariates import Covariate, covariates_of
 from endcap_runtime.graph.exposures.form import ExposureForm, exposure_form
-from endcap_runtime.graph.exposures.telling import Exposures
+from endcap_runtime.graph.exposures.telling import Exposures, Passed
 
-__all__ = ["Covariate", "ExposureForm", "Exposures", "covariates_of", "exposure_form"]
+__all__ = ["Covariate", "ExposureForm", "Exposures", "Passed", "covariates_of", "exposure_form"]

@@ -19,6 +19,7 @@ from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.query import Query
 
 SCHEMA = 1
+MOST_BYTES = 65_536
 _DIGITS = 1  # of a millisecond
 
 
@@ -45,7 +46,7 @@ class Met(Protocol):
 
 
 class Moment(NamedTuple):
-    """When a request was answered, in ms since 1970, and how many ms that took."""
+    """When a request came, in ms since 1970, and how many ms it took."""
 
     time_ms: int
     latency_ms: float
@@ -111,7 +112,11 @@ class ExposureForm:
                 yield experiment, met
 
     def body(self, experiment: ExposedExperiment, met: Met, query: Query, moment: Moment) -> bytes:
-        return orjson.dumps({**experiment.value(met, query, moment), "items": self._items(query)})
+        """Of a very long answer only the first products are told: as many as a store takes."""
+        value, items = experiment.value(met, query, moment), self._items(query)
+        while len(body := orjson.dumps({**value, "items": items})) > MOST_BYTES and items:
+            items = items[: len(items) // 2]
+        return body
 
     def _items(self, query: Query) -> list[dict[str, Any]]:
         rows = query.candidates.rows.tolist() if query.candidates else []

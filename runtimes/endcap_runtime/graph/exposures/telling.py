@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import NamedTuple
 
 from endcap_runtime.graph.exposures.form import ExposureForm, Moment
 from endcap_runtime.graph.exposures.ingest import Ingest
@@ -14,6 +15,19 @@ from endcap_runtime.graph.query import Query
 
 DAY_MS = 86_400_000
 CLOSE_SECONDS = 3.0
+
+
+class Passed(NamedTuple):
+    """When a request came, in seconds of the monotonic clock, and how long it took."""
+
+    arrived: float
+    seconds: float
+
+    @property
+    def moment(self) -> Moment:
+        """An exposure begins when its request came: a shopper may act on the answer before it is told here."""
+        came = time.time() - (time.monotonic() - self.arrived)
+        return Moment(int(came * 1000), self.seconds * 1000)
 
 
 class Exposures:
@@ -29,11 +43,11 @@ class Exposures:
         """How many have not been taken."""
         return sum(map(len, self._outboxes.values()))
 
-    def tell(self, form: ExposureForm, query: Query, took_ms: float) -> None:
+    def tell(self, form: ExposureForm, query: Query, passed: Passed) -> None:
         """Returns at once: it is called behind the answer, or where there was none."""
         if not form.experiments:
             return
-        moment = Moment(time.time_ns() // 1_000_000, took_ms)
+        moment = passed.moment
         for experiment, met in form.met(query.assignments):
             key = experiment.key(met)
             if self._told.first(key, moment.time_ms // DAY_MS):
