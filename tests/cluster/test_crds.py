@@ -5,45 +5,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from api_server import ApiServer
 from builders import changed, graph, intent, ranker, recaller
-from endcap_cluster import kubectl
 from endcap_cluster.errors import ClusterError
+from experiment_builders import experiment, measured, shadow
+from experiment_refusals import OVERLAYS
+from installed import Kubectl, dry_run
 from refusals import MEANING, SHAPE, Refusal
 from view_refusals import BUNDLES, JOINED, LOOKUPS, VIEWS
 from views import activity, bundle, popularity, sound, store
 
 from endcap_api.structural import structural_schema
 from endcap_api.v1alpha1.kinds import KINDS, Kind
-
-CRDS = Path(__file__).parents[2] / "crds"
-Kubectl = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def kube(api_server: ApiServer) -> Iterator[Kubectl]:
-    def run(*arguments: str, manifest: Any = None) -> str:
-        stdin = None if manifest is None else json.dumps(manifest)
-        return kubectl.run(api_server.kubeconfig, *arguments, stdin=stdin)
-
-    run("apply", "--server-side", f"--filename={CRDS}")
-    run("wait", "--for=condition=Established", f"--filename={CRDS}", "--timeout=30s")
-    run("get", ",".join(kind.plural for kind in KINDS.values()))
-    yield run
-    run("delete", "--ignore-not-found", f"--filename={CRDS}", "--timeout=30s")
-
-
-def dry_run(kube: Kubectl, manifest: dict[str, Any]) -> str:
-    """What `kubectl apply --dry-run=server` says; the refusal's words when it is one."""
-    try:
-        return kube("apply", "--dry-run=server", "--filename=-", manifest=manifest)
-    except ClusterError as error:
-        return f"refused: {error}"
 
 
 def test_the_api_server_finds_nothing_to_say_about_the_crds(kube: Kubectl) -> None:
@@ -56,7 +32,9 @@ def test_the_api_server_finds_nothing_to_say_about_the_crds(kube: Kubectl) -> No
 
 
 @pytest.mark.parametrize(
-    "manifest", [ranker(), recaller(), intent(), graph(), *sound()], ids=lambda m: m["metadata"]["name"]
+    "manifest",
+    [ranker(), recaller(), intent(), graph(), *sound(), experiment(), measured(), shadow()],
+    ids=lambda m: m["metadata"]["name"],
 )
 def test_sound_resources_are_accepted(kube: Kubectl, manifest: dict[str, Any]) -> None:
     assert "created (server dry run)" in dry_run(kube, manifest)
@@ -70,13 +48,17 @@ def test_a_bad_shape_is_refused_by_field_and_remedy(kube: Kubectl, bad: Refusal)
     assert bad.words in answer
 
 
-@pytest.mark.parametrize("bad", [*MEANING, *VIEWS, *BUNDLES, *LOOKUPS, *JOINED], ids=lambda bad: bad.name)
+@pytest.mark.parametrize(
+    "bad", [*MEANING, *VIEWS, *BUNDLES, *LOOKUPS, *JOINED, *OVERLAYS], ids=lambda bad: bad.name
+)
 def test_what_only_the_operator_can_judge_has_a_sound_shape(kube: Kubectl, bad: Refusal) -> None:
     assert "created (server dry run)" in dry_run(kube, bad.manifest)
 
 
 @pytest.mark.parametrize(
-    "manifest", [ranker(), graph(), store(embedded={}), popularity(), bundle()], ids=lambda m: m["kind"]
+    "manifest",
+    [ranker(), graph(), store(embedded={}), popularity(), bundle(), experiment(), measured()],
+    ids=lambda m: m["kind"],
 )
 def test_the_defaults_of_the_api_server_are_those_of_the_models(
     kube: Kubectl, manifest: dict[str, Any]
@@ -117,7 +99,7 @@ def applied(kube: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace with a resource of each kind."""
     namespace = f"crds-{abs(hash(request.node.name)) % 10**8}"
     kube("create", "namespace", namespace)
-    for manifest in (ranker(), graph(), store(), activity(), bundle()):
+    for manifest in (ranker(), graph(), store(), activity(), bundle(), experiment()):
         kube("apply", f"--namespace={namespace}", "--filename=-", manifest=manifest)
     yield namespace
     kube("delete", "endcap", "--all", f"--namespace={namespace}")
@@ -130,7 +112,8 @@ def test_short_names_and_the_category_list_the_resources(kube: Kubectl, applied:
     assert kube("get", "fs", *flags).split() == ["featurestore.endcap.dev/default"]
     assert kube("get", "fv", *flags).split() == ["featureview.endcap.dev/customer-activity"]
     assert kube("get", "fb", *flags).split() == ["featurebundle.endcap.dev/customer-preference"]
-    assert len(kube("get", "endcap", *flags).split()) == 5
+    assert kube("get", "exp", *flags).split() == ["experiment.endcap.dev/ranker-v2"]
+    assert len(kube("get", "endcap", *flags).split()) == 6
 
 
 def test_kubectl_get_has_the_columns(kube: Kubectl, applied: str) -> None:
@@ -166,9 +149,12 @@ def test_kubectl_get_has_the_columns(kube: Kubectl, applied: str) -> None:
         ("fs", "NAME BACKEND READY VIEWS LAG DEAD LETTERS REASON AGE"),
         ("fv", "NAME ENTITY LAYOUT VALID WARM FRESH LAG BYTES AGE"),
         ("fb", "NAME ENTITY FEATURES READY REASON AGE"),
+        ("exp", "NAME READY GRAPH STEP PHASE TRAFFIC SPLIT UNITS SRM PRIMARY GUARDRAILS VERDICT AGE"),
     ],
 )
-def test_kubectl_get_shows_how_features_are(kube: Kubectl, applied: str, resource: str, columns: str) -> None:
+def test_kubectl_get_shows_how_features_and_experiments_are(
+    kube: Kubectl, applied: str, resource: str, columns: str
+) -> None:
     head = kube("get", resource, f"--namespace={applied}").splitlines()[0]
     assert " ".join(head.split()) == columns
 
@@ -189,7 +175,7 @@ def test_what_has_pods_can_be_scaled(kube: Kubectl, applied: str, resource: str,
     assert scale["spec"]["replicas"] == 3
 
 
-@pytest.mark.parametrize("resource", ["fv/customer-activity", "fb/customer-preference"])
+@pytest.mark.parametrize("resource", ["fv/customer-activity", "fb/customer-preference", "exp/ranker-v2"])
 def test_what_has_no_pods_has_no_scale(kube: Kubectl, applied: str, resource: str) -> None:
     assert kube("get", resource, f"--namespace={applied}", "--output=name")
     with pytest.raises(ClusterError, match="NotFound"):

@@ -97,7 +97,12 @@ class Guardrail(Element):
 class Analysis(Element):
     """How the verdict is found."""
 
+    # Not minimum and maximum: where a whole number is given, the API server compares with what they are cut to, 0.
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.alpha >= 0.0001 && self.alpha <= 0.2",
+            "alpha is a probability of 0.0001 to 0.2: write it as 0.05",
+        ),
         Rule(
             "!has(self.maximumUnits) || self.minimumUnits < self.maximumUnits",
             "the end comes before the first verdict: raise maximumUnits above minimumUnits",
@@ -106,8 +111,6 @@ class Analysis(Element):
 
     alpha: float = Field(
         default=0.05,
-        ge=0.0001,
-        le=0.2,
         description="Largest probability of a false win, however often one looks.",
     )
     interval: Span = Field(default="30s", description="How often the figures are looked at.")
