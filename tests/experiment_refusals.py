@@ -84,7 +84,6 @@ EXPERIMENT_SHAPE: tuple[Refusal, ...] = (
     _split("buckets of one variant", f"{TREATMENT}.buckets", ["0-5000"], "spec", "for all variants or for none"),
     _split("buckets without an end", f"{TREATMENT}.buckets", ["5000"], f"{TREATMENT}.buckets[0]", "write it as 0-5000"),
     _split("buckets beyond the last", f"{TREATMENT}.buckets", ["0-10001"], f"{TREATMENT}.buckets[0]", "write it as 0-5000"),
-    _split("no buckets in the list", f"{TREATMENT}.buckets", [], f"{TREATMENT}.buckets", ""),
 
     _split("coverage beyond all", "spec.coverage", 101, "spec.coverage", "less than or equal to 100", "lower it"),
     _split("coverage of a fraction", "spec.coverage", 0.5, "spec.coverage", "", "whole number"),
@@ -196,6 +195,7 @@ OVERLAYS: tuple[Refusal, ...] = (
     _given("buckets in common", ["0-5000"], ["4000-9000"], "spec.variants[1].buckets", "part them"),
     _given("buckets other than the weights", ["0-6000"], ["6000-10000"], "spec.variants[0].buckets", "are 6000 buckets, and its weight gives 5000: remove buckets"),
     _given("buckets that are no range", ["0-5000"], ["9000-8000"], "spec.variants[1].buckets", "no range of buckets"),
+    _given("no buckets for a weight", ["0-5000"], [], "spec.variants[1].buckets", "are 0 buckets, and its weight gives 5000"),
     _given("fewer buckets than all", ["0-5000"], ["5000-9999"], "spec.variants[1].buckets", "are 4999 buckets"),
 
     _of_step("expression for a recall", "together", {"by": "1.0"}, "spec.variants[1].by", "name a model"),

@@ -258,6 +258,16 @@ def test_given_buckets_are_what_an_export_has() -> None:
     assert given_ranges(spec_of(exported)) == ranges
 
 
+def test_a_variant_without_weight_has_no_buckets_to_export() -> None:
+    control, treatment = experiment()["spec"]["variants"]
+    variants = [{**control, "buckets": ["0-10000"]}, {**treatment, "weight": 0, "buckets": []}]
+    assert problems(experiment(variants=variants)) == []
+    assert given_ranges(spec_of(experiment(variants=variants))) == {
+        "control": ((0, 10_000),),
+        "treatment": (),
+    }
+
+
 @pytest.mark.parametrize(
     ("spec", "percent"),
     [

@@ -78,10 +78,9 @@ class Variant(Element):
     )
     buckets: list[BucketRange] | None = Field(
         default=None,
-        min_length=1,
         max_length=256,
         description="Exact buckets in place of those that the weight would give, in order; as endcap experiment export "
-        "prints them, so that who creates the Experiment again reshuffles nobody.",
+        "prints them, so that who creates the Experiment again reshuffles nobody; [] for a weight of 0.",
     )
 
 

@@ -174,7 +174,7 @@ TRANSITIONS: tuple[Rule, ...] = (
         "create another Experiment",
     ),
     Rule(
-        f"!({_BEGUN}) || self.spec.variants.all(v, !has(v.buckets) || "
+        f"!({_BEGUN}) || self.spec.variants.all(v, !has(v.buckets) || v.buckets.size() == 0 || "
         "oldSelf.spec.variants.exists(w, w.name == v.name && has(w.buckets) && w.buckets == v.buckets) || "
         "(has(oldSelf.status.variants) && oldSelf.status.variants.exists(s, s.name == v.name && has(s.buckets) && "
         "s.buckets == v.buckets)))",
