@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from builders import feature_store, graph
 from experiment_builders import experiment, models_of_variants
 from situations import NOW, PLATFORM
 
-from endcap_api.experiment_config import ExperimentConfig, ExperimentSums, ServingPage, VariantSums
+from endcap_api.experiment_config import (
+    ExperimentConfig,
+    ExperimentServing,
+    ExperimentSums,
+    Latency,
+    ServingPage,
+    Sums,
+    VariantServing,
+    VariantSums,
+)
 from endcap_api.runtime_config import GraphConfig, ModelConfig, version_of
 from endcap_operator.keys import Key, key_of
 from endcap_operator.manifests.identity import Identity
@@ -24,6 +34,7 @@ from endcap_operator.plan.entry import plan_for, resource_of
 from endcap_operator.plan.experiment.record import Record
 from endcap_operator.plan.facts import Measured, Observed, Plan, Reading, Referenced
 from endcap_operator.plan.pods import Pod, Serving
+from endcap_operator.status import reported
 
 GRAPH = Key("InferenceGraph", "shop", "basket")
 
@@ -38,6 +49,7 @@ class Stage:
     resources: dict[Key, dict[str, Any]] = field(default_factory=dict)
     children: dict[Key, dict[Key, Any]] = field(default_factory=dict)
     served: list[Serving | None] = field(default_factory=lambda: [Serving(None)] * 3)
+    counted: bool = True
     reading: Reading | None = None
     now_ms: int = NOW
     events: list[str] = field(default_factory=list)
@@ -84,7 +96,11 @@ class Stage:
         return plan_for(resource_of(self.resources[key]), self.observed(key), PLATFORM)
 
     def observed(self, key: Key) -> Observed:
-        others = {k: self._referenced(k, m) for k, m in self.resources.items() if k != key}
+        others = {
+            k: self._referenced(k, m)
+            for k, m in self.resources.items()
+            if k != key or key.kind == "Experiment"
+        }
         return Observed(
             children=self.children.get(key, {}),
             pods=tuple(self._routers()) if key == GRAPH else (),
@@ -110,7 +126,14 @@ class Stage:
 
     def _measured(self, key: Key) -> Measured:
         status = self.resources[key].get("status", {})
-        return Measured(tuple(self._routers()), self.data(GRAPH), status, self.reading, 30.0)
+        return Measured(
+            routers=tuple(self._routers()),
+            told=self.data(GRAPH),
+            status=status,
+            counted=self.counted,
+            reading=self.reading,
+            look_in=30.0,
+        )
 
     def _routers(self) -> Iterator[Pod]:
         identity = Identity("InferenceGraph", "shop", "basket", "")
@@ -146,7 +169,8 @@ class Stage:
             self.writes += done
             return bool(done)
         before = self.resources[key].get("status", {})
-        status = {**{n: before[n] for n in ("ready", "version", "sha256") if n in before}, **plan.status}
+        planned = reported(plan.status, before, datetime.fromtimestamp(self.now_ms // 1000, UTC))
+        status = {**{n: before[n] for n in ("ready", "version", "sha256") if n in before}, **planned}
         if key.kind != "ModelDeployment" and before != status:
             self.resources[key]["status"] = copy.deepcopy(status)
             done += 1
@@ -201,10 +225,10 @@ class Stage:
         self.reading = reading
         self.settle()
 
-    def patched(self, patch: Any) -> None:
-        """Run the last patch against the graph, as the API server does."""
-        spec = copy.deepcopy(self.resources[patch.key])
-        for operation in patch.operations:
+    def patched(self, operations: list[dict[str, Any]]) -> None:
+        """Run a JSON patch against the graph, as the API server does."""
+        spec = copy.deepcopy(self.resources[GRAPH])
+        for operation in operations:
             _operate(spec, operation)
         self.apply({name: spec[name] for name in ("apiVersion", "kind", "metadata", "spec")})
 
@@ -225,7 +249,9 @@ def _operate(document: Any, operation: dict[str, Any]) -> None:
 def staged(*experiments: dict[str, Any]) -> Stage:
     """The graph of `builders` with all models ready, and experiments that have not been seen yet."""
     stage = Stage()
-    for manifest in (*models_of_variants(), feature_store(), graph()):
+    needed = ("micro-intent", "item-cooccurrence", "basket-ranker", "ranker-v2", "margin-ranker")
+    models = [manifest for manifest in models_of_variants() if manifest["metadata"]["name"] in needed]
+    for manifest in (*models, feature_store(), graph()):
         stage.apply(manifest)
     stage.settle()
     for key in stage.resources:
@@ -237,20 +263,37 @@ def staged(*experiments: dict[str, Any]) -> Stage:
 
 
 def counted(stage: Stage, *units: int, name: str = "ranker-v2", **metrics: Any) -> Reading:
-    """Sums of so many units for each variant of the epoch that runs."""
+    """Sums of so many units for each variant of the epoch that runs; of each metric for all variants or for each."""
     record = stage.record(name)
     variants = dict(zip(record.ranges, units, strict=True))
-    sums = {name: VariantSums(units=count, metrics=metrics.get(name, {})) for name, count in variants.items()}
+    sums = {
+        variant: VariantSums(units=count, metrics={n: _of(variant, each) for n, each in metrics.items()})
+        for variant, count in variants.items()
+    }
     found = ExperimentSums(
         id=record.id, at_ms=stage.now_ms, newest_ms=stage.now_ms, epochs={str(record.epoch): sums}
     )
     return Reading(found, (ServingPage(window_ms=60_000),))
 
 
-def pod_away(stage: Stage) -> None:
-    stage.served = [None, *stage.served[1:]]
+def _of(variant: str, each: Sums | dict[str, Sums]) -> Sums:
+    return each[variant] if isinstance(each, dict) else each
 
 
-def not_yet(stage: Stage) -> None:
-    """One replica serves what it served before."""
-    stage.served = [replace(serving) if serving else None for serving in stage.served]
+def converted(units: int, buyers: int) -> Sums:
+    """Of a conversion."""
+    return Sums(y=buyers, yy=buyers)
+
+
+def pods_fail(stage: Stage, *, errors: int, name: str = "ranker-v2") -> Reading:
+    """Each replica saw so many failures of the treatment among 1,000 requests of each variant."""
+    record, latency = stage.record(name), Latency(counts=[0] * 60 + [1000])
+    variants = {
+        variant: VariantServing(
+            requests=1000, served=1000, errors=errors * (variant == "treatment"), latency=latency
+        )
+        for variant in record.ranges
+    }
+    serving = ExperimentServing(id=record.id, revision=record.revision, variants=variants)
+    page = ServingPage(window_ms=60_000, experiments={name: serving})
+    return Reading(None, (page,) * len(stage.served))

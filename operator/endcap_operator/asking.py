@@ -6,6 +6,7 @@ A pod that cannot be asked is no error: it may be starting, or out of reach of t
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -66,6 +67,17 @@ class Pages:
             except _UNANSWERED:
                 continue
         return None
+
+    async def count(self, identity: str, pods: Iterable[Pod]) -> bool:
+        """Whether every ready ingest pod counts an experiment."""
+        asked = await asyncio.gather(*(self._counts(identity, pod) for pod in pods if pod.ready))
+        return bool(asked) and all(asked)
+
+    async def _counts(self, identity: str, pod: Pod) -> bool:
+        try:
+            return identity in (await self._page(pod, "/v1/experiments"))["experiments"].values()
+        except _UNANSWERED:
+            return False
 
     async def report(self, store: Key, pods: Iterable[Pod]) -> Report | Away | None:
         """Of the first ready pod that answers; at most one a few seconds."""

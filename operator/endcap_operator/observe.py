@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from endcap_api.experiment_config import experiment_id
 from endcap_api.v1alpha1.base import Element
 from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
@@ -25,6 +26,7 @@ from endcap_operator.manifests.model import CONFIG
 from endcap_operator.plan.children import CHILD_KINDS, possible_children
 from endcap_operator.plan.configuration import data_of
 from endcap_operator.plan.entry import children_of, resource_of
+from endcap_operator.plan.experiment.record import read_record
 from endcap_operator.plan.facts import Away, Measured, Observed, Referenced, Report, Resource
 from endcap_operator.plan.pods import Pod, pod_of
 from endcap_operator.plan.references import FEATURES, reached
@@ -95,7 +97,8 @@ class Observer:
     def _related(self, key: Key) -> set[Key]:
         """What a resource names, directly or not; of features also what names it, and what that names.
 
-        Besides the experiments that matter to it: of a graph and of an experiment all, since they may be at odds.
+        Besides the experiments that matter to it: of a graph and of an experiment all, itself as well, since they may
+        be at odds.
         """
         named = reached([key], self.store.called)
         if key.kind in FEATURES:
@@ -105,7 +108,7 @@ class Observer:
             named |= self._experiments_beside(key)
         elif key.kind in ("ModelDeployment", "FeatureStore"):
             named |= {other for other in reached([key], self.store.callers) if other.kind == "Experiment"}
-        return named - {key}
+        return named if key.kind == "Experiment" else named - {key}
 
     def _experiments_beside(self, key: Key) -> set[Key]:
         """With the models of those that overlay the graph."""
@@ -169,17 +172,14 @@ class Observer:
 
     async def _measured(self, resource: Resource) -> Measured:
         spec, namespace = resource.spec, resource.identity.namespace
-        status = (self.store.get(resource.key) or {}).get("status") or {}
         if not isinstance(spec, ExperimentSpec):
             return Measured()
-        graph = Key("InferenceGraph", namespace, spec.graph)
-        routers = self._pods_of(graph)
-        served = await asyncio.gather(*map(self.pages.serving, routers))
-        routers = [replace(pod, serving=serving) for pod, serving in zip(routers, served, strict=True)]
+        graph, identity = Key("InferenceGraph", namespace, spec.graph), experiment_id(resource.identity.uid)
+        record = read_record(self._data_of(resource.key).get(RECORD), identity)
         ingest = self._ingest_pods(Key("FeatureStore", namespace, spec.store)) if spec.store else []
-        reading, look_in = await self.looks.look(resource, spec, routers, ingest)
-        told = self._data_of(graph)
-        return Measured(tuple(routers), told, status, reading, look_in)
+        found = await self.looks.measured(resource, record, self._pods_of(graph), ingest)
+        status = (self.store.get(resource.key) or {}).get("status") or {}
+        return replace(found, told=self._data_of(graph), status=status)
 
     def _data_of(self, key: Key) -> Mapping[str, str]:
         """Of the ConfigMap that is the resource's own: one of the same name can be made by anyone."""

@@ -89,13 +89,14 @@ class Measured:
     """What is seen of an experiment beside its resources.
 
     `routers` are the pods of its graph and `told` the data of their ConfigMap, `status` is what the resource says now.
-    `reading` is None between two looks;
-    `look_in` are the seconds until the next one.
+    `counted` says, before it begins, whether every ready ingest pod of its store would count it. `reading` is None
+    between two looks; `look_in` are the seconds until the next one.
     """
 
     routers: tuple[Pod, ...] = ()
     told: Mapping[str, str] = field(default_factory=dict)
     status: Mapping[str, Any] = field(default_factory=dict)
+    counted: bool = True
     reading: Reading | None = None
     look_in: float | None = None
 

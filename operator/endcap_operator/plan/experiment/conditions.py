@@ -72,6 +72,9 @@ def _variants_ready(course: Course) -> Condition:
         reason = f"{kind.removeprefix('Inference').removesuffix('Deployment')}NotFound"
         lacks = f"Namespace {situation.resource.identity.namespace} has no {', '.join(situation.missing)}"
         return course.says("VariantsReady", Failure(reason, lacks))
+    if not situation.observed.measured.counted:
+        said = f"The ingest pods of FeatureStore {situation.spec.store} do not count it yet"
+        return course.says("VariantsReady", Failure("FeatureStoreNotReady", said))
     if unready := situation.facts().unready:
         return course.says("VariantsReady", Failure("VariantNotReady", f"Cannot serve: {', '.join(unready)}"))
     return course.grants("VariantsReady", "Ready", "Each variant can serve.")
@@ -101,7 +104,7 @@ def _ready(course: Course, concerns: list[Condition]) -> Condition:
         waits, said = course.advanced.waits, _SAID.get(course.record.phase, "")
         message = f"{said} It waits for: {sentence(waits)}" if waits else said
         return course.grants("Ready", course.record.phase, message)
-    waiting = amiss["reason"] in ("Configuring", "Pending", "VariantNotReady")
+    waiting = amiss["reason"] in ("Configuring", "Pending", "VariantNotReady", "FeatureStoreNotReady")
     reason = "Starting" if waiting and course.record.phase == "Pending" else amiss["reason"]
     return condition("Ready", "False", reason, amiss["message"], course.generation)
 

@@ -8,6 +8,7 @@ lock, and an overlay that no longer fits must not cost the graph its configurati
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from endcap_api.experiment_checks import Placed, check_experiment, conflicts
 from endcap_api.experiment_config import (
@@ -24,9 +25,11 @@ from endcap_operator.manifests.identity import model_url, service_url
 from endcap_operator.plan.experiment.beginning import changed, told_of
 from endcap_operator.plan.experiment.record import Record, assigned_of, read_record
 from endcap_operator.plan.facts import Observed
+from endcap_operator.plan.remembered import MOST, Keyed
 
 # From the write of a configuration to its reading by a pod that was nudged: 0.7 to 1 s, and as long to compile it.
 LEAD_MS = 1500
+_BARE = {"experiments": None, "activate_at_ms": None}
 
 
 def records_of(observed: Observed) -> Iterator[tuple[str, ExperimentSpec, Record | None]]:
@@ -105,7 +108,21 @@ def _carried(
 
 def _fits(spec: ExperimentSpec, config: GraphConfig) -> bool:
     there = all(model in config.models for model in spec.models)
-    return there and not check_experiment(spec, config.spec, config.models, config.bundles, config.views)
+    return there and not problems_on(spec, config)
+
+
+def problems_on(spec: ExperimentSpec, config: GraphConfig | None) -> tuple[str, ...]:
+    """What is wrong with an experiment on a graph; `config` has the contracts of all that the experiment names."""
+    key = f"{spec.model_dump_json()}{config.model_copy(update=_BARE).model_dump_json() if config else ''}"
+    return _problems_on(Keyed(key, (spec, config)))
+
+
+@lru_cache(maxsize=MOST)
+def _problems_on(pair: Keyed[tuple[ExperimentSpec, GraphConfig | None]]) -> tuple[str, ...]:
+    spec, config = pair.value
+    if config is None:
+        return tuple(map(str, check_experiment(spec, None, {})))
+    return tuple(map(str, check_experiment(spec, config.spec, config.models, config.bundles, config.views)))
 
 
 def _differs(name: str, spec: ExperimentSpec, record: Record) -> bool:

@@ -28,7 +28,7 @@ from endcap_operator.plan.experiment.situation import Situation, is_synced
 from endcap_operator.plan.experiment.status import decided, experiment_status
 from endcap_operator.plan.facts import Observed, Plan, Reading, Resource, Told
 
-_LOOKED_AT = frozenset(("Ramping", "Running", "AwaitingApproval"))
+LOOKED_AT = frozenset(("Ramping", "Running", "AwaitingApproval"))
 
 
 def plan_experiment(resource: Resource, spec: ExperimentSpec, observed: Observed) -> Plan:
@@ -57,7 +57,7 @@ def _recovered(situation: Situation) -> Record | None:
     if not said.get("phase"):
         return None
     try:
-        status = ExperimentStatus.model_validate(said)
+        status = ExperimentStatus.model_validate({k: v for k, v in said.items() if k != "conditions"})
     except ValidationError:
         status = None
     return recovered(situation.name, situation.spec, situation.id, status, situation.observed.now_ms)
@@ -65,7 +65,7 @@ def _recovered(situation: Situation) -> Record | None:
 
 def _look(situation: Situation) -> Look | None:
     reading, record = situation.observed.measured.reading, situation.record
-    if reading is None or record is None or record.phase not in _LOOKED_AT:
+    if reading is None or record is None or record.phase not in LOOKED_AT:
         return None
     return look_at(situation.spec, record.epochs, _seen(situation, reading), situation.observed.now_ms)
 
@@ -84,7 +84,9 @@ def _data(data: Mapping[str, str], spec: ExperimentSpec, record: Record, look: L
 def _is_settled(situation: Situation, record: Record) -> bool:
     """Whether there is nothing that pods are still to be asked for; without pods they are asked when there are some."""
     routers = situation.routers
-    return record.phase == "Pending" or not routers or is_synced(situation.name, record, routers)
+    if record.phase == "Pending":
+        return situation.observed.measured.counted
+    return not routers or is_synced(situation.name, record, routers)
 
 
 def _due(observed: Observed, advanced: Advanced) -> float | None:

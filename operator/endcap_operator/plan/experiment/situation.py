@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from endcap_api.experiment_checks import check_experiment, missing_of
+from endcap_api.experiment_checks import missing_of
 from endcap_api.experiment_config import experiment_id, overlaid
 from endcap_api.runtime_config import GraphConfig, version_of
 from endcap_api.v1alpha1.experiment import ExperimentSpec, Variant
@@ -19,7 +19,7 @@ from endcap_operator.keys import Key
 from endcap_operator.manifests.identity import Identity
 from endcap_operator.plan.configuration import kept
 from endcap_operator.plan.experiment.course import Facts
-from endcap_operator.plan.experiment.overlay import all_contracts, conflicts_in, held_contracts
+from endcap_operator.plan.experiment.overlay import all_contracts, conflicts_in, held_contracts, problems_on
 from endcap_operator.plan.experiment.record import Pin, Record
 from endcap_operator.plan.facts import Observed, Referenced, Resource
 from endcap_operator.plan.graph import graph_config
@@ -64,9 +64,7 @@ class Situation:
     @cached_property
     def problems(self) -> tuple[str, ...]:
         """What the author must change."""
-        graph = self._graph_config()
-        models, bundles, views = (graph.models, graph.bundles, graph.views) if graph else ({}, None, None)
-        return tuple(map(str, check_experiment(self.spec, self.graph, models, bundles, views)))
+        return problems_on(self.spec, self._graph_config())
 
     def _graph_config(self) -> GraphConfig | None:
         """With the contracts of all models that are seen; those that are held are what they were."""
@@ -153,9 +151,8 @@ class Situation:
 
     def facts(self) -> Facts:
         conflict = (self.conflict,) if self.conflict else ()
-        waiting = (
-            self.unready if self.graph_ready or self.begun else tuple(v.name for v in self.spec.variants)
-        )
+        can_begin = self.begun or (self.graph_ready and self.observed.measured.counted)
+        waiting = self.unready if can_begin else tuple(v.name for v in self.spec.variants)
         unpinned = [v.name for v in self.spec.variants if self.model_of(v) and v.name not in self.pins]
         return Facts(
             name=self.name,

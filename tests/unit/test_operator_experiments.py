@@ -1,0 +1,457 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An experiment from its first plan to its last: what its record, its graph and its status say after each turn."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from builders import changed, graph, ranker
+from experiment_builders import CONTROL, TREATMENT, experiment
+from experiment_stage import GRAPH, Stage, converted, counted, pods_fail, staged
+
+from endcap_api.assignment import Ranges, parse_ranges, size
+from endcap_api.v1alpha1.kinds import KINDS
+from endcap_operator.plan.experiment.overlay import LEAD_MS
+
+METRIC = {"name": "bought", "unit": "customer_id", "event": "purchase", "conversion": True}
+MEASURED = {"store": "default", "metrics": [METRIC], "primary": "bought"}
+
+
+def running(**spec: Any) -> Stage:
+    stage = staged(experiment(**spec))
+    stage.settle()
+    return stage
+
+
+def ranges(stage: Stage) -> dict[str, Ranges]:
+    return {name: parse_ranges(texts) for name, texts in stage.record().ranges.items()}
+
+
+def moved(before: dict[str, Ranges], after: dict[str, Ranges]) -> int:
+    owners = [
+        {b: n for n, owned in r.items() for each in owned for b in range(*each)} for r in (before, after)
+    ]
+    return sum(owners[0][b] != owners[1][b] for b in range(10_000))
+
+
+def test_an_experiment_begins_when_its_models_are_ready_and_the_graph_carries_it() -> None:
+    stage = running()
+    assert stage.status()["phase"] == "Running"
+    assert stage.status()["serving"] == "3/3"
+    assert stage.condition("Ready")["status"] == "True"
+    carried = stage.carried()
+    assert carried is not None
+    assert [v.buckets for v in carried.variants] == [["0-5000"], ["5000-10000"]]
+    assert "ranker-v2" in stage.graph_config.models
+    assert "ranker-v2" in stage.resources[GRAPH]["status"]["models"]
+    assert stage.events == ["Running: 100% take part: control 50, treatment 50"]
+
+
+def test_the_status_is_one_that_the_api_takes() -> None:
+    stage = running(**MEASURED, guardrails=[{"serving": "errorRate", "limit": 1}])
+    stage.look(counted(stage, 1200, 1180, bought=converted(1200, 120)))
+    KINDS["Experiment"].status.model_validate(stage.status())
+
+
+def test_nothing_is_written_at_rest() -> None:
+    stage = running(**MEASURED)
+    stage.look(counted(stage, 100, 100))
+    before = stage.writes
+    for _ in range(5):
+        stage.look(counted(stage, 100, 100))
+    stage.passes(3600)
+    stage.settle()
+    assert stage.writes == before
+
+
+def test_before_its_models_are_there_it_waits_and_the_graph_is_as_it_was() -> None:
+    stage = staged(changed(experiment(), "spec.variants[1].model", "nowhere"))
+    text = stage.data(GRAPH)["graph.json"]
+    stage.settle()
+    assert stage.status()["phase"] == "Pending"
+    assert stage.condition("VariantsReady")["reason"] == "ModelNotFound"
+    assert "ModelDeployment nowhere" in stage.condition("Ready")["message"]
+    assert stage.data(GRAPH)["graph.json"] == text
+
+
+@pytest.mark.parametrize("part", ["model", "store"])
+def test_what_is_not_ready_yet_is_waited_for(part: str) -> None:
+    stage = staged(experiment(**MEASURED))
+    if part == "model":
+        stage.model_serves("ranker-v2", ready=False)
+    stage.counted = part != "store"
+    stage.settle()
+    assert stage.status()["phase"] == "Pending"
+    assert stage.condition("Ready")["reason"] == "Starting"
+    assert stage.carried() is None
+    stage.counted = True
+    stage.model_serves("ranker-v2")
+    stage.settle()
+    assert stage.status()["phase"] == "Running"
+
+
+def test_a_store_counts_it_from_before_it_begins() -> None:
+    stage = staged(experiment(**MEASURED))
+    stage.counted = False
+    stage.settle()
+    told = json.loads(
+        stage.data(next(k for k in stage.resources if k.kind == "FeatureStore"))["features.json"]
+    )
+    assert told["experiments"]["ranker-v2"]["metrics"][0]["name"] == "bought"
+
+
+def test_of_two_on_one_step_the_younger_waits_until_the_older_goes() -> None:
+    stage = staged(experiment(), experiment("second", salt="another"))
+    stage.settle()
+    assert stage.condition("Accepted", "second")["reason"] == "Conflict"
+    assert "layer" in stage.condition("Accepted", "second")["message"]
+    assert set(stage.graph_config.experiments or ()) == {"ranker-v2"}
+    stage.delete(stage.key())
+    stage.settle()
+    assert stage.condition("Accepted", "second")["status"] == "True"
+    assert set(stage.graph_config.experiments or ()) == {"second"}
+
+
+def test_an_experiment_that_comes_to_be_at_odds_leaves_the_graph_at_once() -> None:
+    apart = {"layer": {"name": "home", "buckets": ["5000-10000"]}}
+    stage = staged(
+        experiment(layer={"name": "home", "buckets": ["0-5000"]}), experiment("second", salt="2", **apart)
+    )
+    stage.settle()
+    assert set(stage.graph_config.experiments or ()) == {"ranker-v2", "second"}
+    stage.apply(experiment("first", salt="3", layer={"name": "home", "buckets": ["5000-6000"]}))
+    stage.resources[stage.key("first")]["metadata"]["creationTimestamp"] = "2026-11-24T07:00:00Z"
+    stage.settle()
+    assert set(stage.graph_config.experiments or ()) == {"ranker-v2", "first"}
+
+
+def test_all_replicas_begin_a_change_at_once_and_what_does_not_change_keeps_its_time() -> None:
+    stage = running()
+    stage.passes(100)
+    stage.apply(experiment(variants=[{**CONTROL, "weight": 25}, {**TREATMENT, "weight": 75}]))
+    stage.settle()
+    assert stage.graph_config.activate_at_ms == stage.now_ms + LEAD_MS
+    at, text = stage.graph_config.activate_at_ms, stage.data(GRAPH)["graph.json"]
+    stage.passes(60)
+    stage.settle()
+    assert stage.data(GRAPH)["graph.json"] == text
+    stage.apply(changed(graph(), "spec.replicas", {"min": 4}))
+    stage.settle()
+    assert stage.graph_config.activate_at_ms == at
+
+
+def test_a_change_of_weights_moves_the_fewest_buckets_and_counts_up() -> None:
+    stage = running()
+    before = ranges(stage)
+    stage.apply(experiment(variants=[{**CONTROL, "weight": 66}, {**TREATMENT, "weight": 34}]))
+    stage.settle()
+    assert {name: size(owned) for name, owned in ranges(stage).items()} == {
+        "control": 6600,
+        "treatment": 3400,
+    }
+    assert moved(before, ranges(stage)) == 1600
+    assert (stage.status()["revision"], stage.status()["epoch"], stage.status()["split"]) == (2, 2, "66/34")
+    assert stage.status()["serving"] == "3/3"
+    assert "1600 of 10000 buckets move" in stage.events[-1]
+
+
+def test_a_replica_that_serves_the_revision_before_is_waited_for() -> None:
+    stage = running()
+    stage.apply(experiment(variants=[{**CONTROL, "weight": 25}, {**TREATMENT, "weight": 75}]))
+    stage.settle(serve=False)
+    assert stage.status()["serving"] == "0/3"
+    assert stage.condition("RouterSynced")["reason"] == "Configuring"
+    assert stage.plan(stage.key()).recheck == 0.1
+    stage.pods_follow()
+    stage.settle()
+    assert stage.condition("RouterSynced")["status"] == "True"
+    assert stage.plan(stage.key()).recheck is None
+
+
+RAMP = {"steps": [{"coverage": 5, "hold": "10m"}, {"coverage": 50, "approval": True}, {"coverage": 100}]}
+
+
+def test_a_ramp_rises_by_time_and_approval_and_nobody_switches() -> None:
+    stage = running(ramp=RAMP)
+    assert (stage.status()["phase"], stage.status()["traffic"]) == ("Ramping", "5%")
+    first, due = ranges(stage), stage.plan(stage.key()).due
+    assert due is not None
+    assert due <= 600
+    stage.passes(540)
+    stage.look(pods_fail(stage, errors=0))
+    assert stage.status()["traffic"] == "5%"
+    stage.look(pods_fail(stage, errors=0))
+    assert stage.status()["traffic"] == "50%"
+    stage.passes(3600)
+    stage.look(pods_fail(stage, errors=0))
+    assert stage.status()["traffic"] == "50%"
+    assert "approv" in stage.condition("Ready")["message"]
+    stage.apply(experiment(ramp={**RAMP, "approved": 50}))
+    for _ in range(2):
+        stage.look(pods_fail(stage, errors=0))
+    assert (stage.status()["phase"], stage.status()["traffic"]) == ("Running", "100%")
+    assert ranges(stage) == first
+
+
+def test_paused_everyone_gets_the_baseline_and_afterwards_nobody_is_reshuffled() -> None:
+    stage = running()
+    before = ranges(stage)
+    stage.apply(experiment(enabled=False))
+    stage.settle()
+    carried = stage.carried()
+    assert carried is not None
+    assert (stage.status()["phase"], stage.status()["traffic"], carried.enabled) == ("Paused", "0%", False)
+    stage.apply(experiment())
+    stage.settle()
+    assert stage.status()["phase"] == "Running"
+    assert ranges(stage) == before
+
+
+def winning(**spec: Any) -> Stage:
+    """The treatment sells more, beyond doubt."""
+    stage = running(**{**MEASURED, "onWin": "promote", **spec})
+    for units in (2000, 4000, 8000):
+        treated = converted(units, units // 4)
+        stage.look(
+            counted(
+                stage, units, units, bought={"control": converted(units, units // 10), "treatment": treated}
+            )
+        )
+    return stage
+
+
+def test_a_winner_goes_to_everyone_and_the_status_says_the_patch() -> None:
+    stage = winning()
+    assert stage.status()["phase"] == "Promoting"
+    assert stage.status()["verdict"] == "Better treatment"
+    assert (stage.carried() or stage).everyone == "treatment"  # type: ignore[union-attr]
+    said = stage.status()["recommendation"]
+    assert said.startswith("kubectl patch inferencegraphs basket -n shop --type=json -p '[")
+    assert stage.patches == []
+    stage.patched(json.loads(said.partition("-p '")[2].removesuffix("'")))
+    stage.settle()
+    assert stage.status()["phase"] == "Promoted"
+    assert stage.condition("Completed")["status"] == "True"
+    assert stage.carried() is None
+    assert stage.graph_config.spec.steps[2].model_name == "ranker-v2"
+
+
+def test_the_operator_patches_the_graph_where_the_spec_says_so_and_only_once() -> None:
+    stage = winning(promotion="patch")
+    assert stage.status()["phase"] == "Promoting"
+    assert {p.key for p in stage.patches} == {GRAPH}
+    stage.patched(list(stage.patches[-1].operations))
+    seen = len(stage.patches)
+    stage.settle()
+    assert stage.status()["phase"] == "Promoted"
+    assert len(stage.patches) == seen
+    with pytest.raises(AssertionError):
+        stage.patched(list(stage.patches[-1].operations))
+
+
+def test_a_patch_takes_nothing_from_an_author_who_was_faster() -> None:
+    stage = winning(promotion="patch")
+    stage.apply(changed(graph(), "spec.steps[2].rank.model", "margin-ranker"))
+    with pytest.raises(AssertionError):
+        stage.patched(list(stage.patches[-1].operations))
+
+
+def test_a_winner_waits_for_a_person_by_default_and_the_status_says_how() -> None:
+    stage = winning(onWin="requireApproval")
+    assert stage.status()["phase"] == "AwaitingApproval"
+    assert "kubectl patch experiments ranker-v2" in stage.status()["recommendation"]
+    stage.apply(experiment(**MEASURED, decision={"promote": "treatment"}))
+    stage.settle()
+    assert stage.status()["phase"] == "Promoting"
+
+
+def test_a_broken_guardrail_rolls_back_and_the_graph_is_as_it_was() -> None:
+    stage = staged(experiment(guardrails=[{"serving": "errorRate", "limit": 1}]))
+    text = stage.data(GRAPH)["graph.json"]
+    stage.settle()
+    stage.look(pods_fail(stage, errors=100))
+    assert stage.status()["phase"] == "RolledBack"
+    assert stage.status()["verdict"] == "GuardrailBreached treatment"
+    assert stage.status()["guardrail"] == "breached errorRate"
+    assert stage.status()["traffic"] == "0%"
+    told = json.loads(stage.data(GRAPH)["graph.json"])
+    told.pop("activateAtMs")
+    assert told == json.loads(text)
+    assert stage.condition("RouterSynced")["message"].endswith("serve the graph as it is written.")
+
+
+def test_no_figures_are_no_reason_to_promote() -> None:
+    stage = running(**MEASURED, onWin="promote")
+    for _ in range(20):
+        stage.look(counted(stage, 5, 5))
+    assert stage.status()["phase"] == "Running"
+    assert stage.status()["verdict"] == "None yet"
+
+
+def test_a_deleted_experiment_leaves_the_graph_as_it_was() -> None:
+    stage = staged()
+    before = json.loads(stage.data(GRAPH)["graph.json"])
+    stage.settle()
+    stage.delete(stage.key())
+    stage.settle()
+    told = json.loads(stage.data(GRAPH)["graph.json"])
+    assert told.pop("activateAtMs") == stage.now_ms + LEAD_MS
+    assert told == before
+
+
+def test_a_bad_edit_of_the_graph_keeps_no_rollback_from_its_pods() -> None:
+    stage = running(guardrails=[{"serving": "errorRate", "limit": 1}])
+    stage.apply(changed(graph(), "spec.steps[3].filter.drop", "candidate.nam == ''"))
+    stage.settle()
+    assert stage.carried() is not None
+    stage.look(pods_fail(stage, errors=100))
+    assert stage.status()["phase"] == "RolledBack"
+    assert stage.carried() is None
+    assert stage.resources[GRAPH]["status"]["serving"] in ("3/3", "0/0")
+
+
+def test_an_overlay_that_no_longer_fits_costs_the_graph_nothing() -> None:
+    stage = running()
+    stage.apply(changed(graph(), "spec.steps[2].name", "order"))
+    stage.settle()
+    assert stage.graph_config.spec.steps[2].name == "order"
+    assert stage.carried() is None
+    assert stage.condition("Accepted")["status"] == "False"
+    assert "spec.step" in stage.condition("Accepted")["message"]
+    stage.apply(graph())
+    stage.settle()
+    assert stage.carried() is not None
+    assert stage.condition("Accepted")["status"] == "True"
+
+
+def test_a_variant_whose_model_is_deleted_stays_for_the_baseline_to_stand_in() -> None:
+    stage = running()
+    stage.delete(next(k for k in stage.resources if k.name == "ranker-v2" and k.kind == "ModelDeployment"))
+    stage.settle()
+    assert stage.carried() is not None
+    assert "ranker-v2" in stage.graph_config.models
+    assert stage.status()["phase"] == "Running"
+    assert stage.condition("VariantsReady")["reason"] == "ModelNotFound"
+
+
+NEWER = changed(
+    changed(ranker("ranker-v2"), "spec.model.uri", "s3://models/ranker-v2/5.txt"),
+    "spec.model.sha256",
+    "f" * 64,
+)
+
+
+def test_a_model_is_held_at_what_is_measured_and_says_so() -> None:
+    stage = running()
+    before = stage.deployed("ranker-v2")
+    key = stage.apply(changed(NEWER, "spec.inputs[0].name", "margin"))
+    plan = stage.plan(key)
+    stage.settle()
+    assert stage.deployed("ranker-v2") == before
+    said = next(c for c in plan.status["conditions"] if c["type"] == "Progressing")
+    assert (said["status"], said["reason"]) == ("False", "PinnedByExperiment")
+    assert "Experiment ranker-v2 has begun with ranker-v2@4" in said["message"]
+    assert stage.condition("VariantDrift")["status"] == "True"
+    assert "ranker-v2@5" in stage.condition("VariantDrift")["message"]
+    assert stage.status()["phase"] == "Running"
+    assert [c.name for c in stage.graph_config.models["ranker-v2"].inputs] == ["household_share", "price"]
+
+
+def test_a_held_model_can_be_scaled_and_is_let_go_at_the_end() -> None:
+    stage = running()
+    key = stage.apply(changed(NEWER, "spec.replicas", {"min": 3}))
+    stage.settle()
+    deployment = next(m for k, m in stage.children[key].items() if k.kind == "Deployment")
+    assert deployment["spec"]["replicas"] == 3
+    assert stage.deployed("ranker-v2").version == "4"
+    stage.apply(experiment(decision={"abort": "a newer model is there"}))
+    stage.settle()
+    assert stage.status()["phase"] == "Aborted"
+    assert stage.deployed("ranker-v2").version == "5"
+    assert stage.condition("VariantDrift") == {}
+
+
+def test_the_baselines_model_is_held_as_well() -> None:
+    stage = running()
+    newer = changed(ranker(), "spec.model.sha256", "e" * 64)
+    stage.apply(newer)
+    stage.settle()
+    assert stage.deployed("basket-ranker").artefact.sha256 != "e" * 64
+    stage.delete(stage.key())
+    stage.settle()
+    assert stage.deployed("basket-ranker").artefact.sha256 == "e" * 64
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("salt", "mine"), ("revision", 9), ("phase", "Promoted"), ("epoch", 4), ("variants", [])],
+)
+def test_a_status_that_is_edited_is_written_again_and_told(field: str, value: Any) -> None:
+    """S26."""
+    stage = running()
+    before, text = copy.deepcopy(stage.status()), stage.data(GRAPH)["graph.json"]
+    stage.resources[stage.key()]["status"][field] = value
+    stage.settle()
+    assert stage.status() == before
+    assert stage.data(GRAPH)["graph.json"] == text
+    assert f"StatusRestored: status.{field} was edited" in stage.events[-1]
+
+
+@pytest.mark.parametrize("spoilt", [None, "{}", "[", '{"revision": 1}'])
+def test_a_record_that_is_gone_or_spoilt_is_made_again_and_reassigns_nobody(spoilt: str | None) -> None:
+    stage = running(variants=[{**CONTROL, "weight": 66}, {**TREATMENT, "weight": 34}])
+    stage.apply(experiment())
+    stage.settle()
+    before = ranges(stage)
+    data = next(iter(stage.children[stage.key()].values()))["data"]
+    if spoilt is None:
+        stage.children[stage.key()] = {}
+    else:
+        data["record.json"] = spoilt
+    assert not stage.write(GRAPH, stage.plan(GRAPH)), "meanwhile the graph goes on as it was"
+    stage.settle()
+    assert ranges(stage) == before
+    assert stage.status()["phase"] == "Running"
+    assert any(event.startswith("RecordRestored") for event in stage.events)
+
+
+def test_an_operator_that_is_killed_at_any_write_reassigns_nobody() -> None:
+    """Each turn of the course, with every number of writes done before the end: the ranges come out the same."""
+    turns: list[dict[str, Any]] = [
+        {},
+        {"variants": [{**CONTROL, "weight": 66}, {**TREATMENT, "weight": 34}]},
+        {"variants": [{**CONTROL, "weight": 66}, {**TREATMENT, "weight": 34}], "enabled": False},
+        {"variants": [{**CONTROL, "weight": 34}, {**TREATMENT, "weight": 66}]},
+        {
+            "variants": [{**CONTROL, "weight": 34}, {**TREATMENT, "weight": 66}],
+            "decision": {"promote": "treatment"},
+        },
+    ]
+    sound, told = staged(), []
+    for turn in turns:
+        sound.apply(experiment(**turn))
+        sound.settle()
+        told.append((ranges(sound), sound.status()["phase"]))
+    for most in (1, 2):
+        for stop in range(5):
+            stage = staged()
+            for turn, expected in zip(turns, told, strict=True):
+                stage.apply(experiment(**turn))
+                _killed(stage, most, stop)
+                stage.settle()
+                assert (ranges(stage), stage.status()["phase"]) == expected
+
+
+def _killed(stage: Stage, most: int, stop: int) -> None:
+    """The operator plans some resources wholly, and dies in the writes of the next."""
+    models = [
+        key for key in stage.resources if key.name in ("basket-ranker", "ranker-v2") and key != stage.key()
+    ]
+    keys = [stage.key(), GRAPH, *models]
+    for key in keys[:stop]:
+        stage.write(key, stage.plan(key))
+    if stop < len(keys):
+        stage.write(keys[stop], stage.plan(keys[stop]), most)
