@@ -9,7 +9,7 @@
 
 local KEEP = 7776000000      -- 90 days
 local WAIT = 900000          -- how long before its exposure an outcome may arrive
-local WAIT_KEPT = 1200000    -- longer, for exposures that wait in the stream themselves
+local WAIT_KEPT = 1200000    -- for how long it is kept: longer, for exposures that wait in the stream themselves
 local MOST_WAITING = 1000    -- of a unit
 local SUMS = '<dddddddd'
 
@@ -63,7 +63,7 @@ end
 local function join_waiting(state, sums, records)
   local told, position, record = {}, 1
   while position <= #records do
-    record, position = struct.unpack('<I4c0', records, position)
+    record, position = struct.unpack('<I4c0', records, position + 8)
     local words = {}
     join(state, sums, record, 'JOINED', words)
     local at = 17
@@ -113,17 +113,24 @@ local function expose(keys, args)
   return told
 end
 
--- What waits of a unit, without what is too old to be joined ever, and no more than so many.
-local function still_waiting(records, arrival)
-  local starts, position, record = {}, 1
+-- What waits of a unit, without what waits for too long, and no more than so many. An outcome is kept with the time at
+-- which it began to wait, which after an outage is long after it arrived: its exposure may be as late.
+local function still_waiting(records, now)
+  local starts, position = {}, 1
   while position <= #records do
-    local start = position
-    record, position = struct.unpack('<I4c0', records, position)
-    local _, came = struct.unpack('<i8i8', record)
-    if came >= arrival - WAIT_KEPT then starts[#starts + 1] = start end
+    local start, since = position, struct.unpack('<i8', records, position)
+    position = position + 12 + struct.unpack('<I4', records, position + 8)
+    if since >= now - WAIT_KEPT then starts[#starts + 1] = start end
   end
   if #starts == 0 then return '' end
   return string.sub(records, starts[math.max(1, #starts - MOST_WAITING + 2)])
+end
+
+local function wait_for_exposure(wait, records, record)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local waiting = still_waiting(records or '', now) .. struct.pack('<i8I4c0', now, #record, record)
+  redis.call('SET', wait, waiting, 'PX', WAIT_KEPT)
 end
 
 -- KEYS state, sums, seen, wait; ARGV q time, q arrival, q lateness, q keep (ms) and the outcome's id, as one; then its
@@ -138,8 +145,7 @@ local function outcome(keys, args)
   local why = refusal(seen, string.sub(args[1], at), time, arrival, lateness, keep)
   if why then return { why } end
   if not exposed then
-    local waiting = still_waiting(records or '', arrival) .. struct.pack('<I4c0', #args[2], args[2])
-    redis.call('SET', wait, waiting, 'PX', WAIT_KEPT)
+    wait_for_exposure(wait, records, args[2])
     return { 'WAITING' }
   end
   local told = {}
