@@ -18,9 +18,9 @@ FILE = Path(__file__).resolve().parents[1] / "store" / "visits.jsonl"
 
 def main() -> None:
     given = _arguments()
-    if not FILE.exists():
-        sys.exit(f"{FILE} does not exist: run python examples/03-ab-test/train")
-    visits = outcomes.read(FILE, given.visits)
+    if not given.file.exists():
+        sys.exit(f"{given.file} does not exist: run python examples/03-ab-test/train")
+    visits = outcomes.read(given.file, given.visits)
     tally = Tally(given.experiment)
     told = outcomes.Told(datetime.now(UTC).strftime("%Y%m%dT%H%M%S"))
     replay = Replay(Places(given.graph, given.store.rstrip("/")), told, tally, _say)
@@ -38,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python examples/03-ab-test/replay", description=__doc__)
     parser.add_argument("--graph", default="http://127.0.0.1:8080/last-call", help="the graph's own path")
     parser.add_argument("--store", default="http://127.0.0.1:8070", help="where the store takes events")
+    parser.add_argument("--file", type=Path, default=FILE, help="the visits, a line each")
     parser.add_argument("--visits", type=int, help="only so many, the first by time (default: all)")
     parser.add_argument("--experiment", default="ranker-v2", help="whose variants are counted")
     return parser.parse_args()

@@ -21,6 +21,7 @@ from live.history import History
 
 from endcap_cli.stores import LocalStore
 from trial import cart_ranker, evaluate, past, visits
+from trial.past import Past
 from trial.visits import Visits
 
 EXAMPLE = Path(__file__).resolve().parents[1]
@@ -55,8 +56,12 @@ def measure(data: History, trained: Trained) -> evaluate.Quality:
         CONTROL: evaluate.added(found, cart_ranker.score(trained.cart, found), drawn.bought),
         TREATMENT: evaluate.added(found, basket.score(trained.household, found), drawn.bought),
     }
-    known = past.count(data.journey.baskets.weeks(1, LAST_TRAINING_WEEK)).of(hidden.household)
-    return evaluate.measure(methods, hidden.household, known)
+    return evaluate.measure(methods, hidden.household, known(data).of(hidden.household))
+
+
+def known(data: History) -> Past:
+    """The covariate, from the training weeks alone."""
+    return past.count(data.journey.baskets.weeks(1, LAST_TRAINING_WEEK))
 
 
 def unseen(data: History) -> Visits:
@@ -76,7 +81,7 @@ def publish(data: History, trained: Trained, resources: Path) -> list[package.Pu
     store = LocalStore(resources / "store")
     store.folder.mkdir(exist_ok=True)
     before = data.journey.baskets.weeks(1, LAST_TRAINING_WEEK)
-    past.write(past.count(before), store.folder / PAST)
+    past.write(known(data), store.folder / PAST)
     visits.write(data, unseen(data), store.folder / VISITS)
     made = package.artefacts(data.journey, before, trained.recall, trained.household)
     made.append(Artefact(CONTROL, "models.yaml", package.booster(trained.cart)))
