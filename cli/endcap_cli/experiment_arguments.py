@@ -7,8 +7,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from endcap_cli.feature_arguments import DEFAULT_STORE, LOCAL_URL
-
 ASSIGN = """\
 Tell who gets which variant and why, by the same function as the graphs: from a file, before anything is applied,
 or from an experiment in the cluster with the buckets that it really has. What a header forces is not in it.
@@ -22,12 +20,11 @@ Show how an experiment stands: the verdict in words, what is healthy, variants, 
 
   endcap experiment status ranker-v2
   endcap experiment status ranker-v2 --wait --timeout 3600
-  endcap experiment status examples/03-ab-test --local
+  endcap experiment status ranker-v2 --local --watch
 """
-STATUS_END = f"""\
+STATUS_END = """\
 --wait ends when the experiment has: exit status 0 for Promoted and Ended, 1 for RolledBack, Aborted, a sample-ratio
 mismatch (which allows no verdict any more) and --timeout.
---local reads the sums of an `endcap run` on this machine ({LOCAL_URL}) and looks at them as the operator does.
 """
 PROMOTE = """\
 Give everyone a variant from now on: sets spec.decision.promote. The variant may be left out where the experiment has
@@ -54,29 +51,42 @@ _Commands = argparse._SubParsersAction  # noqa: SLF001  argparse gives its type 
 
 def add_experiment(commands: _Commands[argparse.ArgumentParser]) -> None:
     experiment = commands.add_parser("experiment", help="explain, watch, promote and report experiments")
-    actions = experiment.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    actions = experiment.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=_Interleaved
+    )
     for add in (_add_assign, _add_status, _add_promote, _add_abort, _add_approve, _add_export, _add_report):
         add(actions)
 
 
+class _Interleaved(argparse.ArgumentParser):
+    """Takes units also behind options; argparse alone gives a list of words up at the first option."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, others = super().parse_known_args(args, namespace)
+        if "units" in found:
+            found.units = [*found.units, *(word for word in others if not word.startswith("-"))]
+            others = [word for word in others if word.startswith("-")]
+        return found, others
+
+
 def _command(
-    actions: _Commands[argparse.ArgumentParser], name: str, short: str, description: str, epilog: str = ""
+    actions: _Commands[Any], name: str, short: str, description: str, epilog: str = ""
 ) -> argparse.ArgumentParser:
-    command = actions.add_parser(
+    command: argparse.ArgumentParser = actions.add_parser(
         name,
         help=short,
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    cluster = command.add_argument_group("where the cluster is")
+    cluster = command.add_argument_group("where it is")
     cluster.add_argument("-n", "--namespace", metavar="NAME", help="namespace; else that of the context")
     cluster.add_argument("--kubeconfig", metavar="FILE", help="the cluster")
     cluster.add_argument("--context", metavar="NAME", help="context of the kubeconfig")
     return command
 
 
-def _add_assign(actions: _Commands[argparse.ArgumentParser]) -> None:
+def _add_assign(actions: _Commands[Any]) -> None:
     command = _command(actions, "assign", "tell who gets which variant, and why", ASSIGN)
     _add_source(command)
     command.add_argument("units", nargs="*", metavar="UNIT", help="e.g. a customer's id")
@@ -97,9 +107,9 @@ def _add_assign(actions: _Commands[argparse.ArgumentParser]) -> None:
     command.set_defaults(run="endcap_cli.experiment.assign:run")
 
 
-def _add_status(actions: _Commands[argparse.ArgumentParser]) -> None:
+def _add_status(actions: _Commands[Any]) -> None:
     command = _command(actions, "status", "show how it stands", STATUS, STATUS_END)
-    _add_source(command)
+    command.add_argument("source", metavar="NAME", help="an Experiment in the cluster, or of a run")
     command.add_argument(
         "-w", "--watch", action="store_true", help="again whenever it changes, until it ends"
     )
@@ -114,25 +124,23 @@ def _add_status(actions: _Commands[argparse.ArgumentParser]) -> None:
 
 def _add_local(command: argparse.ArgumentParser) -> None:
     place = command.add_argument_group("an experiment of endcap run")
-    here = place.add_mutually_exclusive_group()
-    here.add_argument("--url", metavar="URL", help="address of the ingest, as endcap run prints it")
-    here.add_argument("--local", action="store_true", help=f"the same as --url {LOCAL_URL}")
-    command.set_defaults(store=DEFAULT_STORE)
+    place.add_argument("--local", action="store_true", help="of a run on this machine")
+    place.add_argument("--port", type=int, metavar="PORT", help="of its first graph, where several run")
 
 
-def _add_promote(actions: _Commands[argparse.ArgumentParser]) -> None:
+def _add_promote(actions: _Commands[Any]) -> None:
     command = _decision(actions, "promote", "give everyone a variant", PROMOTE)
     command.add_argument("--variant", metavar="VARIANT", help="which; else the treatment, or the winner")
     command.set_defaults(run="endcap_cli.experiment.decide:run_promote")
 
 
-def _add_abort(actions: _Commands[argparse.ArgumentParser]) -> None:
+def _add_abort(actions: _Commands[Any]) -> None:
     command = _decision(actions, "abort", "end it: everyone gets the baseline", ABORT)
     command.add_argument("--reason", required=True, metavar="TEXT", help="why, for those who read it later")
     command.set_defaults(run="endcap_cli.experiment.decide:run_abort")
 
 
-def _add_approve(actions: _Commands[argparse.ArgumentParser]) -> None:
+def _add_approve(actions: _Commands[Any]) -> None:
     command = _decision(actions, "approve", "let a ramp go on", APPROVE)
     command.add_argument(
         "--coverage", type=_percent, required=True, metavar="PERCENT", help="approved up to this coverage"
@@ -140,9 +148,7 @@ def _add_approve(actions: _Commands[argparse.ArgumentParser]) -> None:
     command.set_defaults(run="endcap_cli.experiment.decide:run_approve")
 
 
-def _decision(
-    actions: _Commands[argparse.ArgumentParser], name: str, short: str, description: str
-) -> argparse.ArgumentParser:
+def _decision(actions: _Commands[Any], name: str, short: str, description: str) -> argparse.ArgumentParser:
     command = _command(actions, name, short, description)
     command.add_argument("name", metavar="NAME", help="an Experiment in the cluster")
     command.add_argument(
@@ -151,20 +157,22 @@ def _decision(
     return command
 
 
-def _add_export(actions: _Commands[argparse.ArgumentParser]) -> None:
+def _add_export(actions: _Commands[Any]) -> None:
     command = _command(actions, "export", "print it with its exact buckets", EXPORT)
     _add_source(command)
     command.set_defaults(run="endcap_cli.experiment.export:run")
 
 
-def _add_report(actions: _Commands[argparse.ArgumentParser]) -> None:
+def _add_report(actions: _Commands[Any]) -> None:
     command = _command(actions, "report", "write a page about it", REPORT)
-    command.add_argument("name", metavar="NAME", help="an Experiment in the cluster")
+    command.add_argument("source", metavar="NAME", help="an Experiment in the cluster, or of a run")
+    _add_local(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="the page")
     command.set_defaults(run="endcap_cli.experiment.report:run")
 
 
-def _add_source(command: Any) -> None:
+def _add_source(command: argparse.ArgumentParser) -> None:
+    _add_local(command)
     command.add_argument("source", metavar="FILE|NAME", help=FILES)
     command.add_argument(
         "--experiment", metavar="NAME", help="which, where the files have several experiments"

@@ -20,6 +20,7 @@ from endcap_api.validation import InvalidSpec, read
 from endcap_cli.manifests import Finding, Manifest
 
 _Spec = TypeVar("_Spec", bound=Element)
+_Value = TypeVar("_Value")
 
 
 class Name(NamedTuple):
@@ -124,6 +125,6 @@ class Workspace:
             self.findings.append(manifest.finding(field_name, message))
 
 
-def within(specs: Mapping[Name, _Spec], namespace: str) -> dict[str, _Spec]:
+def within(specs: Mapping[Name, _Value], namespace: str) -> dict[str, _Value]:
     """Those of a namespace, by their names alone."""
     return {name.name: spec for name, spec in specs.items() if name.namespace == namespace}

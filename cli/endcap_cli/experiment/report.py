@@ -7,14 +7,16 @@ import argparse
 
 from endcap_cli.experiment.known import coverage_of, full_ranges, standing_of
 from endcap_cli.experiment.page import page
-from endcap_cli.experiment.source import cluster_of, of_cluster
+from endcap_cli.experiment.source import source_of
 from endcap_cli.terminal import CommandError, say
-from endcap_cli.workspace import Name
 
 
 def run(arguments: argparse.Namespace) -> int:
-    with cluster_of(arguments) as (cluster, namespace):
-        source = of_cluster(cluster, Name(namespace, arguments.name))
+    source = source_of(arguments)
+    if source.live is None:
+        raise CommandError(
+            "a file has no figures: give the name of an Experiment, with --local of a run", status=2
+        )
     text = page(standing_of(source), full_ranges(source), coverage_of(source))
     try:
         arguments.output.write_text(text, encoding="utf-8")

@@ -17,10 +17,10 @@ from endcap_api.experiment_config import ExperimentConfig
 from endcap_api.nearest import did_you_mean
 from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
-from endcap_api.v1alpha1.kinds import parse
 from endcap_api.validation import InvalidSpec, read
 from endcap_cli.manifests import STANDARD_INPUT, SUFFIXES
 from endcap_cli.references import EXPERIMENT, GRAPH
+from endcap_cli.runs import published
 from endcap_cli.terminal import CommandError
 from endcap_cli.validate import sound
 from endcap_cli.workspace import Name, Workspace
@@ -48,11 +48,22 @@ class Source:
 
 
 def source_of(arguments: argparse.Namespace) -> Source:
-    """Of the files that FILE|NAME means, or of the cluster; raises CommandError."""
+    """Of the files that FILE|NAME means, of a run on this machine, or of the cluster; raises CommandError."""
+    if arguments.local:
+        return of_run(arguments.source, arguments.port)
     if _is_path(arguments.source):
         return of_files([arguments.source], arguments)
     with cluster_of(arguments) as (cluster, namespace):
         return of_cluster(cluster, Name(namespace, arguments.source))
+
+
+def of_run(name: str, port: int | None) -> Source:
+    """An experiment of `endcap run`, which keeps of it what a cluster would."""
+    found = published(name, port)
+    live = {"metadata": {"uid": found["uid"]}, "spec": found["spec"], "status": found["status"]}
+    served = ExperimentConfig.model_validate(found["served"]) if found["served"] else None
+    spec = ExperimentSpec.model_validate(found["spec"])
+    return Source(Name(found["namespace"], name), spec, _graph(found["graph"]), live, found["data"], served)
 
 
 def _is_path(text: str) -> bool:
@@ -108,7 +119,7 @@ def of_cluster(cluster: Cluster, name: Name) -> Source:
     return Source(
         name,
         spec,
-        _graph(graph),
+        _graph(graph and graph["spec"]),
         live,
         _data(cluster, name.namespace, f"{name.name}-experiment"),
         _served(_data(cluster, name.namespace, f"{spec.graph}-graph"), name.name),
@@ -126,15 +137,12 @@ def _spec(live: Mapping[str, Any], name: Name) -> ExperimentSpec:
     return spec
 
 
-def _graph(live: Mapping[str, Any] | None) -> InferenceGraphSpec | None:
+def _graph(spec: Mapping[str, Any] | None) -> InferenceGraphSpec | None:
     """Nothing for a graph that is not there, or that only another version can read: targeting then says so."""
-    if live is None:
-        return None
     try:
-        spec = parse({"kind": GRAPH, "spec": live["spec"]})
+        return InferenceGraphSpec.model_validate(spec) if spec else None
     except ValidationError:
         return None
-    return spec if isinstance(spec, InferenceGraphSpec) else None
 
 
 def _data(cluster: Cluster, namespace: str, name: str) -> Mapping[str, str]:

@@ -13,9 +13,8 @@ from typing import Any
 from endcap_cli.experiment.known import standing_of
 from endcap_cli.experiment.screen import screen
 from endcap_cli.experiment.sentence import sentence
-from endcap_cli.experiment.source import cluster_of, of_cluster
+from endcap_cli.experiment.source import cluster_of, of_cluster, source_of
 from endcap_cli.experiment.standing import BAD, Standing
-from endcap_cli.ingest import url_of
 from endcap_cli.terminal import CommandError, say
 from endcap_cli.workspace import Name
 
@@ -26,11 +25,8 @@ HOME = "\x1b[H\x1b[2J"  # our own: what is shown is escaped
 def run(arguments: argparse.Namespace) -> int:
     if arguments.timeout and not (arguments.wait or arguments.watch):
         raise CommandError("--timeout goes with --wait and --watch: add one, or leave it out", status=2)
-    if url_of(arguments):
-        # Only this needs what looks at sums.
-        from endcap_cli.experiment.local import local_standing  # noqa: PLC0415
-
-        return _follow(lambda: local_standing(arguments), arguments)
+    if arguments.local:
+        return _follow(lambda: standing_of(source_of(arguments)), arguments)
     with cluster_of(arguments) as (cluster, namespace):
         name = Name(namespace, arguments.source)
         return _follow(lambda: standing_of(of_cluster(cluster, name)), arguments)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from endcap_cli import runs
 from endcap_cli.examination import examine
 from endcap_cli.manifests import SUFFIXES, load
 from endcap_cli.run import answer
@@ -45,13 +46,16 @@ def run(arguments: argparse.Namespace) -> int:
             f"--once asks one graph, and here are {len(workspace.graphs)}: give a folder with one"
         )
     with _signals() as stopping, _scratch() as scratch, _sockets() as sockets:
-        children = Children(Places(_store(arguments), _cache(), scratch, sockets), stopping)
+        children = Children(
+            Places(_store(arguments), runs.cache_home() / "artefacts", scratch, sockets), stopping
+        )
         local = Local(children, Stores(children, arguments.events_port), arguments.port)
         try:
             return _serve(local, workspace, arguments)
         except Stopped:
             return INTERRUPTED if arguments.once else 0
         finally:
+            runs.withdraw()
             children.take_down()
 
 
@@ -71,7 +75,9 @@ def _serve(local: Local, workspace: Workspace, arguments: argparse.Namespace) ->
 
 def _told(workspace: Workspace) -> str:
     stores = f"{counted(len(workspace.stores), 'store')}, " if workspace.stores else ""
-    return f"{stores}{counted(len(workspace.models), 'model')} and {counted(len(workspace.graphs), 'graph')}"
+    models = f"{counted(len(workspace.models), 'model')} and {counted(len(workspace.graphs), 'graph')}"
+    tried = f", {counted(len(workspace.experiments), 'experiment')}" if workspace.experiments else ""
+    return f"{stores}{models}{tried}"
 
 
 def _request(directory: Path) -> Path:
@@ -96,7 +102,7 @@ def _follow(local: Local, directory: Path) -> None:
     """Until somebody ends it."""
     seen, followed = _signature(directory), True
     while not local.children.stopping.wait(TICK_SECONDS):
-        local.children.tend()
+        local.tend()
         now = _signature(directory)
         if now != seen:
             seen, before = now, followed
@@ -144,11 +150,6 @@ def _store(arguments: argparse.Namespace) -> Path | None:
     if not store.is_dir() and os.environ.get("ENDCAP_S3_ENDPOINT"):
         return None
     return store.resolve()
-
-
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "endcap" / "artefacts"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from endcap_api.runtime_config import ModelConfig
 from endcap_cli.workspace import Name
 
 LOOPBACK = "127.0.0.1"
+FORCE_KEY = "forceKey"
 # -P: a file of the folder that somebody works in must not stand for a module of the same name.
 LEASHED = (sys.executable, "-P", "-m", "endcap_cli.run.leash")
 FETCH = (*LEASHED, "endcap_runtime.artefacts")
@@ -59,6 +61,14 @@ class Places:
         """Of a model's sidecar; each version of a model has one of its own."""
         return self.scratch / f"features-{child}"
 
+    def key(self, name: str) -> Path:
+        """The folder of a Secret with one key, which is made here as the operator makes it: once, of a random text."""
+        folder = self.scratch / f"secret-{name}"
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            (folder / name).write_text(secrets.token_hex(16), encoding="utf-8")
+        return folder
+
     def socket(self, child: int) -> Path:
         """Short, since the path of a socket has at most 107 bytes."""
         return self.sockets / f"{child}.sock"
@@ -100,6 +110,7 @@ def graph_environment(
     return {
         **_common(places, files, port),
         "ENDCAP_GRAPH_DIR": str(directory),
+        "ENDCAP_FORCE_DIR": str(places.key(FORCE_KEY)),
         **asking(socket),
     }
 

@@ -8,25 +8,31 @@ refused changes nothing. What no graph calls any more is ended.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from endcap_api.features_config import FeaturesConfig
 from endcap_api.graph_checks import check_graph, missing_models
 from endcap_api.runtime_config import ModelConfig, ModelContract
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_cli import runs
+from endcap_cli.references import EXPERIMENT
+from endcap_cli.run import course, publishing
 from endcap_cli.run import graph as graphs
 from endcap_cli.run.children import Children
+from endcap_cli.run.course import Course
 from endcap_cli.run.graph import Configured, Graph
 from endcap_cli.run.model import Model, ModelStart
 from endcap_cli.run.process import StartFailed, is_free
 from endcap_cli.run.stores import Stores
-from endcap_cli.run.told import Told
+from endcap_cli.run.told import Here, Told
 from endcap_cli.terminal import CommandError, complain
 from endcap_cli.workspace import Name, Workspace, within
 
+MOST_STEPS = 8  # of a course at a time: more than any has without waiting
 NOT_FOLLOWED = "what was served before is served on"
 
 
@@ -39,12 +45,15 @@ class Local:
     port: int
     models: dict[Name, Model] = field(default_factory=dict)
     graphs: dict[Name, Graph] = field(default_factory=dict)
+    courses: dict[Name, Course] = field(default_factory=dict)
+    published: list[dict[str, Any]] = field(default_factory=list)
     workspace: Workspace = field(default_factory=Workspace)
 
     def bring_up(self, workspace: Workspace) -> None:
         """Everything, or StartFailed; ports are looked at first, since a model may take long to start."""
         self._look_at_ports(workspace)
         self.workspace = workspace
+        course.keep(self.courses, workspace)
         self.stores.start(workspace.stores)
         self.models, failures = self._start_models(workspace.models)
         failures = failures or self._tell_stores()
@@ -52,6 +61,7 @@ class Local:
             raise StartFailed("; ".join(failures))
         for name, spec in workspace.graphs.items():
             self._start_graph(self._config(name, spec))
+        self._decide(self.courses)
 
     def _look_at_ports(self, workspace: Workspace) -> None:
         graphs = {self._free(self.port + number) for number in range(len(workspace.graphs))}
@@ -68,6 +78,7 @@ class Local:
             complain(f"{failed}; {NOT_FOLLOWED}")
             return
         self.workspace = workspace
+        course.keep(self.courses, workspace)
         started, failures = self._start_models(self._changed(workspace.models))
         for failure in failures:
             complain(f"{failure}; the version before it serves on")
@@ -78,6 +89,7 @@ class Local:
         self._tell_models()
         for name, spec in workspace.graphs.items():
             self._follow_graph(name, spec)
+        self._decide(self.courses)
         self._end_the_rest()
 
     def _end_the_rest(self) -> None:
@@ -88,11 +100,12 @@ class Local:
         self.stores.keep(self.workspace.stores)
 
     def _told(self, namespace: str) -> Told:
-        """With the versions of the models that are served; others are about to be."""
+        """With the models that are served; others are about to be."""
         asked = within(self.workspace.models, namespace)
-        served = {n.name: one.config.version for n, one in self.models.items() if n.namespace == namespace}
-        versions = {name: version for name, version in served.items() if name in asked}
-        return Told.of(self.workspace, namespace, self.stores.within(namespace), versions)
+        served = {n.name: one.config for n, one in self.models.items() if n.namespace == namespace}
+        models = {name: config for name, config in served.items() if name in asked}
+        decided = within(self.courses, namespace)
+        return Told.of(self.workspace, namespace, self.stores.within(namespace), models, decided)
 
     def _tell_stores(self) -> list[str]:
         """What their ingest is to serve now; why it does not, where it does not."""
@@ -152,7 +165,9 @@ class Local:
 
     def _config(self, name: Name, spec: InferenceGraphSpec) -> Configured:
         contracts, told = self._contracts(name.namespace), self._told(name.namespace)
-        config = told.graph(name.name, spec, contracts)
+        served = self.graphs.get(name)
+        here = Here(contracts, self.stores.urls(name.namespace))
+        config = told.graph(name.name, spec, served.config if served else None, here)
         problems = [str(each) for each in check_graph(spec, contracts, config.bundles, config.views)]
         problems += [f"no model {missing} is served" for missing in missing_models(spec, contracts)]
         if problems:
@@ -160,6 +175,34 @@ class Local:
         named = config.bundles or config.views
         features = told.sidecar(config.bundles or (), config.views or ()) if named else None
         return Configured(config, features)
+
+    def tend(self) -> None:
+        """What ended is started again, and experiments whose time has come go on."""
+        self.children.tend()
+        self._decide(course.due(self.courses))
+
+    def _decide(self, names: Iterable[Name]) -> None:
+        """Let experiments go on as far as they can now, a step at a time; their graphs follow each step."""
+        pending = set(names) & self.courses.keys()
+        for _ in range(MOST_STEPS):
+            pending = {name for name in pending if self._take_step(name)}
+            for graph in {Name(n.namespace, self.workspace.experiments[n].graph) for n in pending}:
+                self._follow_graph(graph, self.workspace.graphs[graph])
+        self._publish()
+
+    def _publish(self) -> None:
+        """What has changed, for commands that ask."""
+        told = list(publishing.told(self.workspace, self.courses, self.graphs))
+        if told != self.published:
+            runs.publish(self.port, told)
+            self.published = told
+
+    def _take_step(self, name: Name) -> bool:
+        read = next(one for one in self.workspace.reads if one.name == name and one.kind == EXPERIMENT)
+        spec = self.workspace.experiments[name]
+        ingest = self.stores.ingest(Name(name.namespace, spec.store)) if spec.store else None
+        asked = course.Asked(self.graphs.get(Name(name.namespace, spec.graph)), ingest)
+        return course.take_step(read, spec, self.courses[name], self._told(name.namespace), asked)
 
     def _start_graph(self, wanted: Configured) -> None:
         name = Name(wanted.graph.namespace, wanted.graph.name)

@@ -57,6 +57,13 @@ class Stores:
         ingest = self.known[name].ingest
         return ingest.url if ingest else ""
 
+    def ingest(self, name: Name) -> Child | None:
+        return self.known[name].ingest if name in self.known else None
+
+    def urls(self, namespace: str) -> dict[str, str]:
+        """Where the stores of a namespace take events and exposures, by name."""
+        return {name.name: self.url(name) for name in self.known if name.namespace == namespace}
+
     def ports(self, specs: Mapping[Name, FeatureStoreSpec]) -> set[int]:
         """Where they will take events; raises CommandError unless all are free."""
         return {self._free(self.port + number) for number in range(len(specs))}
@@ -109,7 +116,7 @@ class Stores:
         child = self.children.new(f"ingest of store {name.name}", self._free(self._next_port()))
         environment = features_environment(places.ingest(name), places, child.files, child.port)
         try:
-            child.start(SERVE_INGEST, environment)
+            child.start(SERVE_INGEST, {**environment, "ENDCAP_UNIT_KEY_DIR": str(places.key("unitKey"))})
             child.serve(self.children.stopping)
         except StartFailed:
             self.children.drop([child])
