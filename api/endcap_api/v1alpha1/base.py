@@ -151,6 +151,8 @@ class Element(BaseModel):
 
     @model_validator(mode="after")
     def _rules_hold(self) -> Element:
+        if not self.rules:
+            return self
         value = self.model_dump(mode="json", by_alias=True, exclude_none=True, context=_FOR_RULES)
         for rule in self.rules:
             _refuse_unless(rule, value)
