@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from endcap_api.assignment import BUCKETS, Ranges, allocate, parse_ranges, quotas, size
+from endcap_api.assignment import Ranges, allocate, parse_ranges, quotas, size
 from endcap_api.digest import digest_of
 from endcap_api.experiment_config import given_ranges, salt_of, weights_of
 from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.status import ExperimentStatus, VariantStatus
 from endcap_operator.analysis.look import Epoch, Kind, Verdict
-from endcap_operator.plan.experiment.record import Entry, Pin, Record
+from endcap_operator.plan.experiment.record import Entry, Pin, Record, is_partition
 
 _FIXED = ("graph", "step", "mode", "unit", "layer", "holdout", "targeting", "store", "metrics", "primary")
 _VERDICTS: tuple[Kind, ...] = ("Better", "Worse", "Inconclusive", "Invalid", "GuardrailBreached")
@@ -44,13 +44,6 @@ def _given(spec: ExperimentSpec) -> dict[str, Ranges] | None:
     except ValueError:
         return None
     return found if found and is_partition(found) else None
-
-
-def is_partition(ranges: Mapping[str, Ranges]) -> bool:
-    """Whether every bucket has exactly one owner."""
-    every = sorted(each for owned in ranges.values() for each in owned)
-    ends = [0, *(each.end for each in every)]
-    return ends[-1] == BUCKETS and all(each.start == end for each, end in zip(every, ends, strict=False))
 
 
 def texts_of(ranges: Mapping[str, Ranges]) -> dict[str, list[str]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from endcap_api.assignment import ALGORITHM, Ranges, parse_ranges
+from endcap_api.assignment import ALGORITHM, BUCKETS, Ranges, parse_ranges
 from endcap_api.experiment_config import Assigned
 from endcap_api.v1alpha1.base import Element
 from endcap_api.v1alpha1.status import Phase
@@ -104,10 +104,18 @@ def read_record(text: str | None, identity: str) -> Record | None:
         return None
     try:
         found = Record.model_validate_json(text)
-        sound = found.id == identity and bool(found.allotted)
-    except (ValidationError, ValueError):
+        whole = is_partition(found.allotted)
+    except ValueError:
         return None
-    return found if sound else None
+    counted = found.began is None or str(found.epoch) in found.epochs
+    return found if found.id == identity and whole and counted else None
+
+
+def is_partition(ranges: Mapping[str, Ranges]) -> bool:
+    """Whether every bucket has exactly one owner."""
+    every = sorted(each for owned in ranges.values() for each in owned)
+    ends = [0, *(each.end for each in every)]
+    return ends[-1] == BUCKETS and all(each.start == end for each, end in zip(every, ends, strict=False))
 
 
 def text_of(record: Record) -> str:
