@@ -6,6 +6,7 @@ what each household bought in truth of what it was shown.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ from endcap_demo.places import ANSWERS, EXPERIMENT, FEATURE_STORE, NAMESPACE, TR
 
 FILES = ("models.yaml", "features.yaml", "graph.yaml")
 KINDS = "featurestores,featurebundles,modeldeployments,inferencegraphs"
+# Of two households, each asked twice.
+REQUESTS = ("request.json", "request-other-household.json")
 PAST = TRIAL / "store" / "household-past.parquet"
 # Of 7,914: some 1,000 households, three times what the verdict waits for.
 VISITS = 1500
 WHOLE_SECONDS = 30
 VERDICT_SECONDS = 60
 WINS = "Better"
+
+Told = dict[str, Any]
 
 
 def act(kubeconfig: Path) -> None:
@@ -39,7 +44,7 @@ def act(kubeconfig: Path) -> None:
         with phase("assignment on every replica"):
             serving.apply(kubeconfig, TRIAL, ("experiment.yaml",))
             _wait_for(kubeconfig, "condition=RouterSynced")
-        twice = [_assigned(kubeconfig) for _ in range(2)]
+        twice = {name: [_assigned(kubeconfig, name) for _ in range(2)] for name in REQUESTS}
         with phase("replay"):
             said = _replay(kubeconfig, f"http://{address}")
     with phase("verdict"):
@@ -62,12 +67,12 @@ def _wait_for(kubeconfig: Path, what: str) -> None:
     kubectl.run(kubeconfig, "--namespace", NAMESPACE, "wait", f"experiments/{EXPERIMENT}", *wanted)
 
 
-def _assigned(kubeconfig: Path) -> dict[str, Any]:
+def _assigned(kubeconfig: Path, request: str) -> Told:
     """What an answer says of the experiment; asked again until every step contributes."""
-    found: list[dict[str, Any]] = []
+    found: list[Told] = []
 
     def whole() -> bool:
-        found.append(serving.ask(kubeconfig, TRIAL_GRAPH, (TRIAL / "request.json").read_bytes()))
+        found.append(serving.ask(kubeconfig, TRIAL_GRAPH, (TRIAL / request).read_bytes()))
         return not found[-1]["degraded"]
 
     wait.until("an answer of every step", whole, WHOLE_SECONDS)
@@ -94,22 +99,23 @@ def _experiment(kubeconfig: Path) -> dict[str, Any]:
     return manifest
 
 
-def _show(kubeconfig: Path, twice: list[dict[str, Any]]) -> None:
+def _show(kubeconfig: Path, twice: Mapping[str, Sequence[Told]]) -> None:
     ANSWERS.mkdir(parents=True, exist_ok=True)
     (ANSWERS / "experiment.json").write_text(json.dumps(_experiment(kubeconfig), indent=2) + "\n")
-    say(f"\nPOST /{TRIAL_GRAPH}, twice for the same household")
-    for each in twice:
-        say(f"  {json.dumps({'experiments': {EXPERIMENT: each}})}")
+    say(f"\nPOST /{TRIAL_GRAPH}, twice for each of two households")
+    for name, found in twice.items():
+        customer = json.loads((TRIAL / name).read_text())["customer"]
+        say(f"  household {customer}: {' and '.join(json.dumps({EXPERIMENT: each}) for each in found)}")
     table = kubectl.run(kubeconfig, "--namespace", NAMESPACE, "get", "experiments")
     say(f"\n$ kubectl -n {NAMESPACE} get experiments\n{table}")
 
 
-def objections(twice: list[dict[str, Any]], said: str, verdict: str) -> list[str]:
+def objections(twice: Mapping[str, Sequence[Told]], said: str, verdict: str) -> list[str]:
     """Why the experiment did not do what it should; none when it did."""
-    first, again = twice
+    pairs = twice.values()
     checks = {
-        "a household was not assigned": first.get("reason") == "assigned",
-        "a household changed its variant between two requests": first == again,
+        "a household was not assigned": all(first.get("reason") == "assigned" for first, _ in pairs),
+        "a household changed its variant between two requests": all(first == again for first, again in pairs),
         "households changed their variant in the replay": "\n0 households changed variant" in said,
         f"the verdict is {verdict}": verdict.startswith(WINS) and "treatment" in verdict,
     }
