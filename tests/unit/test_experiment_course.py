@@ -341,6 +341,30 @@ def test_who_is_promoted_is_not_rolled_back_by_what_nobody_serves_any_more() -> 
     assert trial.step(None, failing()).record.phase == "Promoting"
 
 
+def test_what_it_waits_for_is_said_alike_between_looks_and_with_one() -> None:
+    """A message that changed with each look would be written with each look."""
+    held = Trial(experiment(ramp=RAMP)).until("Ramping")
+    undecided = running()
+    unfit = running(onWin="promote")
+    unfit.facts = replace(FACTS, unready=("treatment",))
+    noted = running(onWin="nothing")
+    spoilt = running()
+    spoilt.step(MISMATCHED)
+    old = counted(**arms()).model_copy(update={"at_ms": 0})
+    for trial, sums in (
+        (held, old),
+        (undecided, arms()),
+        (unfit, arms(treatment=750)),
+        (noted, arms(treatment=750)),
+        (spoilt, arms()),
+    ):
+        trial.step(sums)
+        with_one = trial.step(sums)
+        between = trial.step(None)
+        assert with_one.waits
+        assert (between.waits, between.record) == (with_one.waits, with_one.record)
+
+
 # Persons
 
 

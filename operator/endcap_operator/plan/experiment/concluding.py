@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from endcap_operator.analysis.look import Verdict
-from endcap_operator.plan.experiment.moment import Advanced, Moment
+from endcap_operator.plan.experiment.moment import NEXT_LOOK, Advanced, Moment
 
 
 def await_approval(m: Moment) -> Advanced | None:
@@ -14,16 +14,19 @@ def await_approval(m: Moment) -> Advanced | None:
     return m.stays(f"approval: set spec.decision.promote to {winner}")
 
 
-def conclude(m: Moment) -> Advanced | None:
-    """Of Running; nothing else is left, so what it waits for is said."""
-    if m.look is None:
-        return m.stays(m.record.look.holds if m.record.look else "the first look")
+def conclude(m: Moment) -> Advanced:
+    """Of Running; nothing else is left, so what it waits for is said, in the same words between looks as with one."""
+    found = _found(m)
+    return found if m.look or not found.transitions else m.stays(NEXT_LOOK)
+
+
+def _found(m: Moment) -> Advanced:
+    look = m.record.look
     if m.record.mismatch:
         return _ended_invalid(m) or m.stays(f"a decision: {m.record.mismatch}")
-    verdict = m.look.verdict
-    if verdict is None:
-        return m.stays(m.look.holds)
-    return _BY_KIND[verdict.kind](m, verdict)
+    if look is None or look.verdict is None:
+        return m.stays(look.holds if look else NEXT_LOOK)
+    return _BY_KIND[look.verdict.kind](m, look.verdict)
 
 
 def _ended_invalid(m: Moment) -> Advanced | None:

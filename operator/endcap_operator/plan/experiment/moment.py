@@ -13,6 +13,7 @@ from endcap_operator.analysis.look import Look
 from endcap_operator.plan.experiment.record import FINAL, MOST_ENTRIES, Entry, Pin, Record
 
 _LONGEST = 512
+NEXT_LOOK = "the next look"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Moment:
-    """look: of now, or None; the one before is in the record, and nothing is concluded from it."""
+    """look: of now, or None. The last one is in the record, for words alone: nothing is concluded from it."""
 
     spec: ExperimentSpec
     record: Record

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.experiment import RampStep
 from endcap_operator.analysis.look import Look
-from endcap_operator.plan.experiment.moment import Advanced, Moment, covering
+from endcap_operator.plan.experiment.moment import NEXT_LOOK, Advanced, Moment, covering
 
 
 def climb(m: Moment) -> Advanced | None:
@@ -24,6 +24,8 @@ def climb(m: Moment) -> Advanced | None:
     if kept:
         due = _over_ms(m, passed[-1]) if passed else m.now_ms
         return m.stays("; ".join(kept), due if due > m.now_ms else None)
+    if m.look is None:
+        return m.stays(NEXT_LOOK)
     return _raised(m, steps[len(passed) :])
 
 
@@ -40,13 +42,10 @@ def _figures(look: Look | None) -> str:
 
 
 def _amiss(m: Moment) -> Iterator[str]:
-    if m.look is None:
-        yield "the next look"
-        return
     if m.record.mismatch:
         yield f"nothing: {m.record.mismatch}; create another Experiment"
-    if m.look.freshness:
-        yield m.look.freshness
+    if m.record.look and m.record.look.freshness:
+        yield m.record.look.freshness
     if m.facts.unready:
         yield f"not ready to serve: {', '.join(m.facts.unready)}"
     if not m.facts.synced:
@@ -54,7 +53,7 @@ def _amiss(m: Moment) -> Iterator[str]:
 
 
 def _holds(m: Moment, step: RampStep) -> Iterator[str]:
-    exposed = m.look.exposed if m.look else 0
+    exposed = m.record.look.exposed if m.record.look else 0
     if _over_ms(m, step) > m.now_ms:
         yield f"hold of {step.hold} at {m.record.coverage}%"
     if step.minimum_units and exposed < step.minimum_units:
