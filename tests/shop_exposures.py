@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from graphs import CONTRACTS, Graph
@@ -20,6 +21,7 @@ from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.values import Column
 from endcap_runtime.artefacts import Policy
 from endcap_runtime.graph.app import GraphApp
+from endcap_runtime.graph.experiments.forcing import ForceKey
 from endcap_runtime.graph.exposures import Exposures
 from endcap_runtime.graph.following import following
 from endcap_runtime.graph.loading import Loader
@@ -127,6 +129,11 @@ class TryingShop(Shop):
             await engine.aclose()
         await super().__aexit__(*error)
 
+    @property
+    def force_key(self) -> Path:
+        """The file of the key by which a request may name its variant; not there unless a test writes it."""
+        return self.work / "forceKey"
+
     def graph(self) -> Graph:
         url = self.challenger.contract.url
         return super().graph().model(CHALLENGER, url, **CONTRACTS["basket-ranker"])
@@ -142,7 +149,8 @@ class TryingShop(Shop):
         exposures, shadows = Exposures(), Shadows(metrics)
         lifecycle.loaded = True
         after = following(exposures, shadows)
-        app = GraphApp(serving, metrics, registry, lifecycle, Records(sidecar), after=after)
+        records, key = Records(sidecar), ForceKey(self.force_key)
+        app = GraphApp(serving, metrics, registry, lifecycle, records, force_key=key, after=after)
         engine = TryingEngine(app, serving, registry, models, sidecar, metrics, exposures, shadows)
         serving.served = self.load(engine, graph, **experiments)
         self._engines.append(engine)

@@ -199,6 +199,20 @@ async def test_who_is_held_out_is_told_and_not_counted(shop: TryingShop, door: E
     assert (exposure["in_analysis"], exposure["eligible"], exposure["propensity"]) == (False, False, 1.0)
 
 
+async def test_who_names_a_variant_is_told_and_not_counted(shop: TryingShop, door: ExposureDoor) -> None:
+    shop.force_key.write_text("key")
+    engine = shop.trying(shop.ranked(), ranker_v2=experiment(exposures=door.url))
+    for unit, key in ((CONTROL, "key"), ("", "key"), (TREATED, "wrong")):
+        headers = {"endcap-force": "ranker-v2=treatment", "endcap-force-key": key}
+        answer = await engine.send(json.dumps(request(unit)).encode(), **headers)
+        assert answer.json()["experiments"]["ranker-v2"]["variant"] == "treatment"
+    facts = ("unit", "reason", "in_analysis", "propensity")
+    assert [tuple(each[fact] for fact in facts) for each in await told(engine, door)] == [
+        (CONTROL, "forced", False, 1.0),
+        (TREATED, "assigned", True, 0.5),
+    ], "nobody was exposed where there is no unit"
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

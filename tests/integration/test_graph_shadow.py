@@ -244,7 +244,9 @@ async def test_an_engine_that_ends_does_not_wait_for_a_shadow(shop: TryingShop) 
 
 async def test_a_shadow_is_never_told_as_an_exposure(shop: TryingShop) -> None:
     async with ExposureDoor() as door:
-        engine = shop.trying(shop.ranked(), ranker_v2={**shadow(), "exposures": door.url})
+        holdout = {"name": "2026q4", "percent": 50}  # who is held out is told, of a split
+        value = {**shadow(), "exposures": door.url, "holdout": holdout}
+        engine = shop.trying(shop.ranked(), ranker_v2=value)
         for number in range(20):
             await engine.ask(**{**CART, "customer": f"u{number}"})
         await asyncio.sleep(0.3)

@@ -86,7 +86,7 @@ class ExposedExperiment:
             "reason": met.reason,
             "propensity": met.propensity,
             "in_analysis": met.reason in COUNTED,
-            "model": note.model if note and served else None,
+            "model": note.model if note else None,
             "digest": self.digests.get(served) if served else None,
             "request_id": query.call.request_id,
             "latency_ms": round(moment.latency_ms, _DIGITS),
