@@ -70,8 +70,8 @@ class Writer:
         outcomes += [await round_.child(m) for m in first]
         outcomes += await asyncio.gather(*map(round_.child, rest))
         await asyncio.gather(*map(self._prune, plan.prune), *map(self._nudge, plan.nudge))
-        if plan.patch:
-            await self._patch(plan.patch)
+        if plan.patch and not any(isinstance(outcome, Refusal) for outcome in outcomes):
+            outcomes.append(await self._patch(plan.patch))
         return Applied(
             refused=tuple(o for o in outcomes if isinstance(o, Refusal)),
             restored=tuple(o.key for o in outcomes if isinstance(o, Written) and o.restored),
@@ -122,20 +122,22 @@ class Writer:
             return
         self.store.put(written)
 
-    async def _patch(self, patch: Patch) -> None:
-        """The store is not told: that a resource of ours changed is news to all who name it."""
+    async def _patch(self, patch: Patch) -> Refusal | None:
+        """Refused when its author was faster, too: it is looked at again by then.
+
+        The store is not told: that a resource of ours changed is news to all who name it.
+        """
         try:
             await self.cluster.request(
                 "PATCH",
                 path_to(patch.key),
                 query={"fieldManager": PROMOTER, "fieldValidation": "Strict"},
-                body=patch.operations,
+                body=list(patch.operations),
                 content_type=JSON_PATCH,
             )
         except ClusterError as error:
-            if not (error.stale or error.invalid):
-                raise
-            # Its author was faster: what it is now is news that comes by itself.
+            return _refusal(patch.key, error)
+        return None
 
     async def report(self, key: Key, uid: str, status: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         """One write of the whole status; what is no longer said is removed."""

@@ -14,7 +14,7 @@ from endcap_operator.metrics import Metrics
 from endcap_operator.observe import Observer
 from endcap_operator.plan.conditions import with_refusals
 from endcap_operator.plan.entry import plan_for, resource_of
-from endcap_operator.plan.facts import Observed, Resource
+from endcap_operator.plan.facts import Observed, Plan, Resource
 from endcap_operator.platform import Platform
 from endcap_operator.status import reported, transitions
 from endcap_operator.store import Store
@@ -49,7 +49,7 @@ class Reconciliation:
         observed = await self.observer.observe(resource)
         plan = plan_for(resource, observed, self.platform)
         applied = await self.writer.apply(plan, observed, settled=_settled(manifest, observed))
-        told = await self._report(resource, with_refusals(plan.status, applied.refused), manifest)
+        told = await self._report(resource, _reportable(resource, plan, observed, applied), manifest)
         await self._tell_restored(resource, applied)
         for event in plan.events if not applied.refused else ():
             await self.recorder.tell(resource.identity, event.reason, event.note, warning=event.warning)
@@ -73,6 +73,18 @@ class Reconciliation:
             self.metrics.drift.labels(kind=key.kind).inc()
             note = f"{key.kind} {key.name} was changed or deleted by someone, and is restored."
             await self.recorder.tell(resource.identity, "ChildRestored", note, warning=False)
+
+
+def _reportable(resource: Resource, plan: Plan, observed: Observed, applied: Applied) -> dict[str, Any]:
+    """An experiment says nothing that is not in its record: what could not be written was not decided."""
+    status = plan.status
+    refused = {refusal.key.kind for refusal in applied.refused}
+    if resource.key.kind == "Experiment" and "ConfigMap" in refused:
+        kept = {
+            n: v for n, v in observed.measured.status.items() if n not in ("conditions", "observedGeneration")
+        }
+        status = {**kept, **{n: v for n, v in status.items() if n in ("conditions", "observedGeneration")}}
+    return with_refusals(status, applied.refused)
 
 
 def _settled(manifest: Manifest, observed: Observed) -> bool:

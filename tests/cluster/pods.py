@@ -17,13 +17,18 @@ from typing import Any
 import pytest
 from operated import Operated
 
+from endcap_api.runtime_config import GraphConfig
+
 _ADDRESSES = count(1)
 PORT = 8080
 
 
 @dataclass
 class Replica:
-    """A pod; it answers for the revision that it is told to serve or to reject, and, an ingest pod, for its views."""
+    """A pod; it answers for the revision that it is told to serve or to reject, and, an ingest pod, for its views.
+
+    `pages` are further pages by path. One that `follows` serves what its graph's ConfigMap has, as soon as it has it.
+    """
 
     world: Operated
     namespace: str
@@ -31,6 +36,8 @@ class Replica:
     address: str
     answer: dict[str, Any] = field(default_factory=lambda: {"serving": None, "rejected": None})
     views: dict[str, Any] | None = None
+    pages: dict[str, Any] = field(default_factory=dict)
+    follows: str = ""
     asked: int = 0
     server: ThreadingHTTPServer | None = None
 
@@ -40,9 +47,9 @@ class Replica:
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 replica.asked += self.path == "/-/revision"
-                pages = {"/-/revision": replica.answer, "/v1/views": replica.views}
-                body = json.dumps(pages.get(self.path)).encode()
-                self.send_response(200 if pages.get(self.path) else 404)
+                answer = replica.says(self.path)
+                body = json.dumps(answer).encode()
+                self.send_response(200 if answer else 404)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -52,6 +59,17 @@ class Replica:
 
         self.server = ThreadingHTTPServer((self.address, PORT), Answer)
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def says(self, path: str) -> Any:
+        if path == "/-/revision":
+            return self.followed() if self.follows else self.answer
+        return self.views if path == "/v1/views" else self.pages.get(path)
+
+    def followed(self) -> dict[str, Any]:
+        data = (self.world.get("ConfigMap", self.namespace, self.follows) or {})["data"]
+        config = GraphConfig.model_validate_json(data["graph.json"])
+        experiments = {name: each.revision for name, each in (config.experiments or {}).items()}
+        return {"serving": config.revision, "rejected": None, "experiments": experiments}
 
     def close(self) -> None:
         if self.server is not None:
