@@ -180,7 +180,7 @@ def _took_everyone(record: Record) -> bool:
 def _retell(m: Moment) -> Advanced | None:
     """What the graph is told straight from the spec is another revision; no figure changes with it."""
     told = told_of(m.spec)
-    if told == m.record.told:
+    if told == m.record.told or not m.record.routed:
         return None
     return m.becomes(told=told, revision=m.record.revision + 1)
 
@@ -210,6 +210,7 @@ def _await_graph(m: Moment) -> Advanced | None:
 _RULES: tuple[Callable[[Moment], Advanced | None], ...] = (
     _abort,
     _promoted,
+    _retell,
     _pause,
     _stand_still,
     _begin,
@@ -217,7 +218,6 @@ _RULES: tuple[Callable[[Moment], Advanced | None], ...] = (
     _roll_back,
     _distrust,
     _reweigh,
-    _retell,
     _promote,
     _await_graph,
     climb,
