@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from builders import activity, bundle, column, feature_store, graph, intent, ranker, recaller, segment
 from endcap_cluster import audit
+from experiment_builders import experiment
 from kube import eventually
 from operated import ACCOUNT, Operated, rendered
 from pods import Pods
@@ -26,6 +27,7 @@ def test_every_granted_verb_is_used(world: Operated, pods: Pods) -> None:
     eventually(lambda: world.get("HorizontalPodAutoscaler", namespace, "basket-graph") is None, "pruned")
     _nudged(world, namespace, pods)
     _features(world, namespace)
+    _promoted(world, namespace, pods)
     for _ in range(2):
         world.client.delete("Service", namespace, "basket-graph")
         eventually(
@@ -40,6 +42,17 @@ def _nudged(world: Operated, namespace: str, pods: Pods) -> None:
     replica = pods.add(namespace, "basket-graph")
     replica.serve("another")
     eventually(lambda: replica.annotations.get("endcap.dev/revision"), "a pod is nudged")
+
+
+def _promoted(world: Operated, namespace: str, pods: Pods) -> None:
+    """An experiment whose winner the operator writes into the graph."""
+    world.client.apply(ranker("ranker-v2"), namespace)
+    for name in ("basket-ranker", "ranker-v2"):
+        eventually(lambda name=name: world.get("Deployment", namespace, f"{name}-model"), "deployed")
+        pods.add(namespace, f"{name}-model")
+    decided = experiment(promotion="patch", decision={"promote": "treatment"})
+    world.client.apply(decided, namespace)
+    world.says("Experiment", namespace, "ranker-v2", "Completed", "Promoted")
 
 
 def _features(world: Operated, namespace: str) -> None:
