@@ -129,6 +129,7 @@ EXPERIMENT_SHAPE: tuple[Refusal, ...] = (
     _measured("unknown goal", f"{METRIC}.goal", "up", f"{METRIC}.goal", "increase", "use"),
     _measured("window in days", f"{METRIC}.window", "7d", f"{METRIC}.window", "write it as 5m or 24h"),
     _measured("where in capitals", f"{METRIC}.where", {"Channel": "web"}, METRIC, "a letter first: rename"),
+    _measured("where of a ratio in capitals", "spec.metrics[2].per.where", {"Channel": "web"}, "spec.metrics[2].per", "a letter first: rename"),
     _measured("where of a list", f"{METRIC}.where", {"channel": ["web"]}, f"{METRIC}.where.channel", "string", "in quotes"),
     _measured("nine metrics", "spec.metrics", [_bare(name=f"m{i}") for i in range(9)], "spec.metrics", "8"),
     _measured("guardrail of both", f"{GUARDRAIL}.serving", "errorRate", GUARDRAIL, "exactly one of metric and serving"),

@@ -124,22 +124,28 @@ def _quota_problems(spec: ExperimentSpec) -> Iterator[Problem]:
 
 @dataclass(frozen=True)
 class Placed:
-    """An experiment among others. created: the creationTimestamp. ended: it has come to its last phase."""
+    """An experiment among others. created: the creationTimestamp. ended: it gets no more units. begun: it has some."""
 
     spec: ExperimentSpec
     created: str = ""
     ended: bool = False
+    begun: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, str]:
+        """Who comes first stays: no experiment takes the units of one that has begun, then the older one."""
+        return not self.begun, self.created
 
 
 def conflicts(experiments: Mapping[str, Placed]) -> dict[str, Problem]:
-    """Of the experiments of a namespace those that an older one keeps out, and why.
+    """Of the experiments of a namespace those that another keeps out, one that has begun or is older, and why.
 
     Enabled ones that have not ended must be apart: on one step only within one layer, and in a layer only with buckets
     of their own. One that is kept out keeps out nobody.
     """
     placed: dict[str, ExperimentSpec] = {}
     refused: dict[str, Problem] = {}
-    for name in sorted(experiments, key=lambda each: (experiments[each].created, each)):
+    for name in sorted(experiments, key=lambda each: (*experiments[each].rank, each)):
         one = experiments[name]
         if one.ended or not one.spec.enabled:
             continue

@@ -286,8 +286,10 @@ LAYER = {"name": "basket", "buckets": ["0-5000"]}
 REST = {"name": "basket", "buckets": ["5000-10000"]}
 
 
-def placed(created: str = "2026-11-24T10:00:00Z", *, ended: bool = False, **spec: Any) -> Placed:
-    return Placed(spec_of(experiment(**spec)), created, ended)
+def placed(
+    created: str = "2026-11-24T10:00:00Z", *, begun: bool = False, ended: bool = False, **spec: Any
+) -> Placed:
+    return Placed(spec_of(experiment(**spec)), created, begun=begun, ended=ended)
 
 
 OLD, NEW = "2026-11-24T10:00:00Z", "2026-11-24T11:00:00Z"
@@ -335,6 +337,11 @@ def test_the_younger_of_two_that_meet_is_kept_out(one: Placed, two: Placed, fiel
 )
 def test_those_that_are_apart_run_beside_each_other(one: Placed, two: Placed) -> None:
     assert conflicts({"one": one, "two": two}) == {}
+
+
+def test_an_experiment_that_has_begun_is_not_displaced_by_an_older_one_that_is_enabled_again() -> None:
+    assert list(conflicts({"old": placed(OLD), "new": placed(NEW, begun=True)})) == ["old"]
+    assert list(conflicts({"old": placed(OLD, begun=True), "new": placed(NEW, begun=True)})) == ["new"]
 
 
 def test_of_two_that_were_created_together_the_name_decides() -> None:
