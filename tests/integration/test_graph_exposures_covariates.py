@@ -36,12 +36,12 @@ async def features(tmp_path: Path) -> AsyncIterator[FeatureShop]:
 
 
 async def told(engine: TryingEngine, door: ExposureDoor) -> dict[str, Any]:
-    """The one exposure."""
+    """The one exposure of the customer."""
     for _ in range(1000):
-        if door.taken:
+        if CART["customer"] in door.units:
             break
         await asyncio.sleep(0.01)
-    (exposure,) = door.taken
+    (exposure,) = [each for each in door.taken if each["unit"] == CART["customer"]]
     return exposure
 
 
@@ -140,7 +140,9 @@ async def test_a_value_that_is_old_is_a_value(
         reading(shop, features),
         ranker_v2=experiment(exposures=door.url, covariates={"revenue": "customer.visits"}),
     )
-    while not (await engine.ask(**{**CART, "customer": ""}))["degraded"]:
+    for _ in range(400):
+        if (await engine.ask(**{**CART, "customer": "another"}))["degraded"]:
+            break
         await asyncio.sleep(0.05)
     answer = await engine.ask(**CART)
     assert [each["step"] for each in answer["degraded"]] == ["customer"]

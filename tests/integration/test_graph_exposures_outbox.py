@@ -201,6 +201,14 @@ async def test_what_waits_is_bounded_in_bytes(door: ExposureDoor) -> None:
     await sender.outbox.aclose(0.05)
 
 
+async def test_what_was_taken_waits_no_more(door: ExposureDoor, sender: Sender) -> None:
+    """Bytes, too: else an outbox would end up with room for nothing."""
+    for first in range(0, 400, 100):
+        sender.put(*(f"u{number}" for number in range(first, first + 100)), size=200_000)
+        await until(lambda sent=first + 100: sender.sent == sent)
+    assert sender.dropped == 0
+
+
 async def test_a_pod_that_leaves_sends_what_waits(door: ExposureDoor) -> None:
     sender = Sender(door.url)
     sender.outbox._gather = 30.0
