@@ -16,6 +16,7 @@ from shop import products
 from shop_exposures import IDENTITY, TryingEngine, TryingShop, everyone_in, experiment
 
 from endcap_api.assignment import bucket
+from endcap_runtime.graph.loading import Refused
 
 SALT = "basket.rank.ranker-v2"
 TREATED = next(f"u{n}" for n in range(99) if bucket(SALT, f"u{n}") >= 5000)
@@ -245,6 +246,12 @@ async def test_an_experiment_whose_exposures_nobody_keeps_tells_none(
     engine = shop.trying(shop.ranked(), ranker_v2=experiment())
     assert (await engine.ask(**request(TREATED)))["experiments"]["ranker-v2"]["reason"] == "assigned"
     assert (engine.exposures._outboxes, await told(engine, door)) == ({}, [])
+
+
+@pytest.mark.parametrize("url", ["https://ingest.shop.svc", "ingest:8080", "http://:8080", "http://a:99999"])
+async def test_a_revision_that_could_tell_nobody_is_refused(url: str, shop: TryingShop) -> None:
+    with pytest.raises(Refused, match=r"experiments\.ranker-v2\.exposures: .* write it as http"):
+        shop.trying(shop.ranked(), ranker_v2=experiment(exposures=url))
 
 
 async def test_a_variant_that_is_down_is_assigned_and_not_served(

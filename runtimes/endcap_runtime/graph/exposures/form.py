@@ -14,6 +14,8 @@ from endcap_api.assigner import COUNTED, EXPOSED, Reason
 from endcap_api.experiment_config import ExperimentConfig
 from endcap_api.runtime_config import GraphConfig
 from endcap_runtime.graph.exposures.covariates import Covariate, values_of
+from endcap_runtime.graph.exposures.ingest import origin_of
+from endcap_runtime.graph.failures import InvalidSpec
 from endcap_runtime.graph.items import Items
 from endcap_runtime.graph.metrics import GraphMetrics
 from endcap_runtime.graph.query import Query
@@ -137,6 +139,7 @@ def _freshness(query: Query) -> int | None:
 def exposure_form(
     config: GraphConfig, covariates: Sequence[Covariate], items: Items, metrics: GraphMetrics
 ) -> ExposureForm:
+    """Raises InvalidSpec where exposures could be sent nowhere."""
     return ExposureForm(
         experiments=dict(_experiments(config, covariates)),
         keys=items.keys,
@@ -153,7 +156,7 @@ def _experiments(
             yield (
                 name,
                 ExposedExperiment(
-                    store=experiment.exposures,
+                    store=_checked(name, experiment.exposures),
                     step=experiment.step,
                     identity=(experiment.id, experiment.phase),
                     fixed=_fixed(config.name, name, experiment),
@@ -161,6 +164,15 @@ def _experiments(
                     covariates=[each for each in covariates if each.experiment == name],
                 ),
             )
+
+
+def _checked(name: str, url: str) -> str:
+    try:
+        origin_of(url)
+    except ValueError:
+        remedy = "write it as http://host[:port]"
+        raise InvalidSpec(f"experiments.{name}.exposures: {url} is no URL of an ingest: {remedy}") from None
+    return url
 
 
 def _fixed(graph: str, name: str, experiment: ExperimentConfig) -> dict[str, Any]:

@@ -44,14 +44,20 @@ class Refused(Exception):
         self.places = places
 
 
+def origin_of(url: str) -> Origin:
+    """Raises ValueError where it is no http URL."""
+    address = urlsplit(url)
+    if address.scheme != "http" or address.hostname is None:
+        raise ValueError("the URL of an ingest is http://host[:port]")
+    return Origin(address.hostname, address.port or _HTTP_PORT)
+
+
 class Ingest:
     """`url` is that of the Service. Raises ValueError where it is no http URL."""
 
     def __init__(self, url: str) -> None:
+        self._pool = Pool(origin_of(url), _MAX_RESPONSE, _MAX_AGE)
         address = urlsplit(url)
-        if address.scheme != "http" or address.hostname is None:
-            raise ValueError("the URL of an ingest is http://host[:port]")
-        self._pool = Pool(Origin(address.hostname, address.port or _HTTP_PORT), _MAX_RESPONSE, _MAX_AGE)
         head = f"POST {address.path.rstrip('/')}{PATH} HTTP/1.1\r\nhost: {address.netloc}\r\n"
         self._head = head.encode() + b"content-type: application/json\r\n"
 
