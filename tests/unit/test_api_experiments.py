@@ -1,18 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of what may not change, evaluated as `endcap validate` evaluates rules, as the API server does."""
+"""The rules of what may not change, as `endcap validate` evaluates rules; and odd values in every field."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from builders import changed
+from builders import REMOVED, changed, graph
 from cel_expr_python import cel
-from experiment_builders import experiment, measured, shadow
+from experiment_builders import experiment, measured, models_of_variants, shadow
 from experiment_refusals import KEPT, Kept
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from endcap_api.assigner import Assigner, Unit
+from endcap_api.assignment import allocate, quotas
+from endcap_api.experiment_checks import check_experiment
+from endcap_api.experiment_config import (
+    Assigned,
+    experiment_config,
+    experiment_id,
+    given_ranges,
+    measured_config,
+    weights_of,
+)
+from endcap_api.runtime_config import ModelContract
 from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.experimentrules import TRANSITIONS
+from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
+from endcap_api.v1alpha1.kinds import parse
+from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
+from endcap_api.validation import InvalidSpec, read
 
 
 def stored(manifest: dict[str, Any], phase: str) -> dict[str, Any]:
@@ -65,3 +84,63 @@ def test_every_field_that_decides_who_gets_what_is_kept() -> None:
         "promotion",
         "decision",
     }
+
+
+def paths(value: Any, path: str) -> Iterator[str]:
+    """Every field and element below a path."""
+    if isinstance(value, dict):
+        inner = ((f"{path}.{name}", child) for name, child in value.items() if name.isidentifier())
+    else:
+        inner = ((f"{path}[{place}]", child) for place, child in enumerate(value))
+    for found, child in inner:
+        yield found
+        if isinstance(child, dict | list):
+            yield from paths(child, found)
+
+
+GRAPH = parse(graph())
+MODELS = {
+    manifest["metadata"]["name"]: ModelContract.of(spec, "http://model")
+    for manifest in models_of_variants()
+    if isinstance(spec := parse(manifest), ModelDeploymentSpec)
+}
+SOUND = [measured(), shadow(), experiment(), {**measured(), "spec": stored(measured(), "")["spec"]}]
+PLACES = [(manifest, path) for manifest in SOUND for path in paths(manifest["spec"], "spec")]
+TEXTS = [
+    "",
+    " ",
+    "0-5",
+    "5-0",
+    "00-07",
+    "99999-1",
+    "request.limit",
+    "request.",
+    "candidate.price",
+    "é|",
+    "🛒" * 40,
+]
+SOURCES = ["1 / 0", "request.limit / 0", "request.cart[99]", "true", "rank", "together", "intent", "control"]
+NUMBERS = [0, 1, -1, 2**63, 10**30, 0.5, 1e308, -0.0, float("inf"), float("nan"), True, False]
+ODD = st.sampled_from([REMOVED, None, *TEXTS, *SOURCES, *NUMBERS, [], {}, [None], [[]], {"": ""}])
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(PLACES), ODD | st.text(max_size=8))
+def test_an_odd_value_anywhere_is_refused_in_words_or_works(
+    place: tuple[dict[str, Any], str], value: Any
+) -> None:
+    manifest, path = place
+    try:
+        spec = read(changed(manifest, path, value))
+    except InvalidSpec as refused:
+        assert all(problem.field and problem.message for problem in refused.problems)  # noqa: PT017
+        return
+    assert isinstance(spec, ExperimentSpec)
+    assert isinstance(GRAPH, InferenceGraphSpec)
+    if check_experiment(spec, GRAPH, MODELS):
+        return
+    ranges = given_ranges(spec) or allocate(quotas(weights_of(spec)))
+    assigned = Assigned(experiment_id("uid"), 1, 1, "Running", ranges, spec.full_coverage)
+    decided = Assigner(experiment_config("x", spec, assigned)).decide(Unit("1467", "household"))
+    assert decided.variant in ranges
+    assert measured_config(spec, "id").variants == list(ranges)
