@@ -136,7 +136,8 @@ class _Done:
             yield Problem(f"{self.at}.{'by' if self.variant.by else 'model'}", str(error))
             return
         steps = [done if step is self.step else step for step in self.graph.steps]
-        graph = self.graph.model_copy(update={"steps": steps})
+        # What another model than a view's own says is not written back, so its author may be overlaid.
+        graph = self.graph.model_copy(update={"steps": steps, "write_back": None})
         for problem in check_graph(graph, self.known.models, self.known.bundles, self.known.views):
             if problem not in before:
                 yield self._told(problem)

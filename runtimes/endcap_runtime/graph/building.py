@@ -64,8 +64,9 @@ class Built(NamedTuple):
 class Builder:
     """Builds the steps of one graph. Raises ExpressionError or InvalidSpec for what cannot be built."""
 
-    def __init__(self, config: GraphConfig, around: Surroundings) -> None:
-        self._config, self._around = config, around
+    def __init__(self, config: GraphConfig, around: Surroundings, aside: str = "") -> None:
+        """`aside` follows the name of a step in what it counts, where it is only asked beside another."""
+        self._config, self._around, self._aside = config, around, aside
         self._forming = Forming.of(config.spec.steps)
         self._bits = {step.name: bit for bit, step in enumerate(s for s in config.spec.steps if s.recall)}
 
@@ -86,7 +87,7 @@ class Builder:
 
     def _variants(self, spec: StepSpec, later: Reads) -> dict[tuple[str, str], Built]:
         return {
-            each.key: Builder(each.config, self._around)._step(each.step, later)  # noqa: SLF001
+            each.key: Builder(each.config, self._around, each.aside)._step(each.step, later)  # noqa: SLF001
             for each in overlays(self._config, spec)
         }
 
@@ -166,7 +167,7 @@ class Builder:
             columns=[column for column in outputs if column.name in wanted],
             top=recall.top,
             catalogue=self._around.catalogue,
-            unknown=self._around.metrics.unknown_items.labels(self._config.name, spec.name),
+            unknown=self._around.metrics.unknown_items.labels(self._config.name, spec.name + self._aside),
         )
         return Built(spec, RecallStep(source), inputs.reads)
 

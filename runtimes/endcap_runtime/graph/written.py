@@ -6,7 +6,7 @@ A row of the result of a step that failed, or that went on with defaults, would 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from endcap_api.features_config import ViewContract
 from endcap_api.runtime_config import GraphConfig
 from endcap_api.v1alpha1.inferencegraph import WriteBack
 from endcap_api.wiring import write_back_environment
+from endcap_runtime.graph.experiments.overlays import overlays
 from endcap_runtime.graph.expressions import Expression, ExpressionFailed, Scope, Unavailable
 from endcap_runtime.graph.fallback import FALLBACK
 from endcap_runtime.graph.fusing import steps_read
@@ -44,6 +45,7 @@ class Written:
     steps: Sequence[str]
     whole: bool
     reads: frozenset[str]
+    strangers: Collection[tuple[str, str | None]] = ()
 
     def row(self, query: Query, answer: Mapping[str, Any]) -> dict[str, Any] | None:
         """What the sidecar is to write; None where there is nothing, or nothing that can be kept."""
@@ -63,7 +65,11 @@ class Written:
         return note is None or note.failure is not None
 
     def _version(self, query: Query) -> str | None:
-        """The label of the model that answered, as it told it itself."""
+        """The label of the model that answered, as it told it itself; a variant's model is not the view's."""
+        if self.strangers and any(
+            (n, each.served) in self.strangers for n, each in query.assignments.items()
+        ):
+            return None
         notes = [query.notes.get(name) for name in self.authors or ()]
         return next((note.model for note in notes if note and note.model and not note.failure), None)
 
@@ -98,15 +104,26 @@ def _written(config: GraphConfig, each: WriteBack, known: Environment) -> Writte
     features = dict(_features(each, view, known))
     reads = keys.reads.union(*(expression.reads for expression, _ in features.values()))
     steps = config.spec.steps
+    authors = None if view.model is None else [s.name for s in steps if s.model_name == view.model]
     return Written(
         view=each.view,
         keys=keys,
         features=features,
-        authors=None if view.model is None else [s.name for s in steps if s.model_name == view.model],
+        authors=authors,
         steps=steps_read([step for step in steps if step.model or step.features], reads),
         whole=any(name.startswith(_ANSWER) for name in reads),
         reads=reads,
+        strangers=frozenset(_strangers(config, authors or (), view.model)),
     )
+
+
+def _strangers(
+    config: GraphConfig, authors: Collection[str], model: str | None
+) -> Iterator[tuple[str, str | None]]:
+    for step in config.spec.steps:
+        for each in overlays(config, step):
+            if step.name in authors and each.step.model_name != model:
+                yield each.key
 
 
 def _features(

@@ -25,9 +25,11 @@ class Breaker:
         self.until = now + OPEN_SECONDS
         return True
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float) -> bool:
+        """Whether it opens with this failure."""
         self.failures += 1
         self.until = now + OPEN_SECONDS
+        return self.failures == FAILURES
 
     def worked(self) -> None:
         self.failures = 0

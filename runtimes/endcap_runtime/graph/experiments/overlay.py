@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -13,6 +14,8 @@ from endcap_runtime.graph.experiments.breaker import FAILURES, Breaker
 from endcap_runtime.graph.failures import StepFailed
 from endcap_runtime.graph.query import Query, Step
 from endcap_runtime.graph.upstream.failures import Kind
+
+log = logging.getLogger("endcap.graph")
 
 _OPEN = f"it failed {FAILURES} times in a row and is left alone for a second"
 # What says that a model is down; an expression without a value says something of the request alone.
@@ -35,8 +38,9 @@ class Variant:
             done = await self.step(query)
         except StepFailed as failed:
             assigned.failure = failed.reason
-            if failed.kind in _DOWN:
-                self.breaker.failed(monotonic())
+            if failed.kind in _DOWN and self.breaker.failed(monotonic()):
+                told = {"experiment": assigned.name, "variant": assigned.variant, "detail": failed.reason}
+                log.warning("A variant fails again and again: the baseline serves", extra=told)
             return None
         self.breaker.worked()
         return done

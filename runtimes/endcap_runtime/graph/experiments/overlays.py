@@ -13,16 +13,24 @@ from endcap_runtime.graph.failures import InvalidSpec
 
 
 class Overlay(NamedTuple):
-    """`config` is the whole graph without experiments, in which `step` is the variant's."""
+    """`config` is the whole graph without experiments, in which `step` is the variant's; `shadow` says that it is only
+    asked beside the baseline.
+    """
 
     experiment: str
     variant: str
     step: Step
     config: GraphConfig
+    shadow: bool
 
     @property
     def key(self) -> tuple[str, str]:
         return self.experiment, self.variant
+
+    @property
+    def aside(self) -> str:
+        """What follows the step's name in what is counted, so that a shadow does not pass for the step."""
+        return f"/{self.variant}" if self.shadow else ""
 
 
 def overlays(config: GraphConfig, step: Step) -> Iterator[Overlay]:
@@ -31,15 +39,15 @@ def overlays(config: GraphConfig, step: Step) -> Iterator[Overlay]:
         if experiment.step == step.name:
             for variant in experiment.variants:
                 if not variant.baseline:
-                    yield _overlay(config, step, name, variant)
+                    whole, changed = _overlaid(config, step, name, variant)
+                    yield Overlay(name, variant.name, changed, whole, experiment.mode == "shadow")
 
 
-def _overlay(config: GraphConfig, step: Step, name: str, variant: VariantConfig) -> Overlay:
+def _overlaid(config: GraphConfig, step: Step, name: str, variant: VariantConfig) -> tuple[GraphConfig, Step]:
     try:
         changed = overlaid(step, variant)
     except ValueError as error:
         raise InvalidSpec(f"experiment {name}, variant {variant.name}: {error}") from None
     steps = [changed if each.name == step.name else each for each in config.spec.steps]
     spec = config.spec.model_copy(update={"steps": steps})
-    whole = config.model_copy(update={"spec": spec, "experiments": None})
-    return Overlay(name, variant.name, changed, whole)
+    return config.model_copy(update={"spec": spec, "experiments": None}), changed
