@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -13,15 +12,13 @@ from typing import Any
 import pytest
 from experiment_histories import History, history
 from experiment_oracle import assert_same, sums
-from experiment_shop import EXPERIMENTS, UNIT_KEY, measured, settled_sums, unit_key
+from experiment_shop import EXPERIMENTS, measured, settled_sums, unit_key
+from experiment_streams import EVENTS, EXPOSURES, begin_anew, enqueue
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from ingest_servers import PREFIX, Ingest, eventually, ingest
+from ingest_servers import Ingest, eventually, ingest
 from redis_servers import redis_server
 
-from endcap_runtime.features.experiments.exposures import kept
-
-EVENTS, EXPOSURES = f"{PREFIX}:events", f"{PREFIX}:exposures"
 START = int(time.time() * 1000) - 3 * 86_400_000
 EXAMPLES = 40
 _runs = count()
@@ -39,28 +36,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ingest, Any
         yield pod, client
 
 
-def enqueue(client: Any, drawn: History, parts: int = 1) -> None:
-    """As if they had arrived then; of several parts, events and exposures by turns."""
-    for part in range(parts):
-        for stream, all_that_came in ((EVENTS, drawn.events), (EXPOSURES, drawn.exposures)):
-            size = -(-len(all_that_came) // parts)
-            for number, came in enumerate(all_that_came[part * size : (part + 1) * size]):
-                value = came.value if stream == EVENTS else kept(came.value, UNIT_KEY.encode())
-                client.xadd(stream, {"e": json.dumps(value)}, id=f"{came.arrival}-{part * size + number + 1}")
-
-
-def forget(client: Any) -> None:
-    """All that was counted, and where the streams are: the next history begins at the same time."""
-    if keys := list(client.scan_iter(f"{PREFIX}:exp:*", count=10_000)):
-        client.delete(*keys)
-    with client.pipeline() as transaction:
-        for stream in (EVENTS, EXPOSURES):
-            transaction.xtrim(stream, maxlen=0, approximate=False)
-            transaction.execute_command("XSETID", stream, "0-1", "ENTRIESADDED", 0, "MAXDELETEDID", "0-0")
-            transaction.xgroup_setid(stream, "endcap", 0)
-        transaction.execute()
-
-
 def check(pod: Ingest, drawn: History) -> None:
     for experiment in EXPERIMENTS.values():
         found = settled_sums(pod, experiment["id"])
@@ -73,7 +48,7 @@ def check(pod: Ingest, drawn: History) -> None:
 @given(st.integers(0, 1 << 32), st.integers(1, 120), st.integers(1, 3))
 def test_random_histories(shop: tuple[Ingest, Any], seed: int, length: int, parts: int) -> None:
     pod, client = shop
-    forget(client)
+    begin_anew(client)
     drawn = history(Random(seed), f"u{next(_runs)}", START, length)  # noqa: S311 a failure names its seed
     enqueue(client, drawn, parts)
     check(pod, drawn)

@@ -19,6 +19,7 @@ SCHEMA = 1
 MOST_ITEMS = 1000
 MOST_COVARIATES = 8
 LONGEST_TEXT = 256
+_STRANGE = "has a field that is none of an exposure: remove it"
 _DAY_MS = 86_400_000
 _MOST = 1 << 53
 _NAME = re.compile("[a-z][-a-z0-9]{0,39}")
@@ -50,6 +51,10 @@ def _number(least: float, most: float) -> Check:
         return None if fits else f"must be a number from {least:g} to {most:g}"
 
     return check
+
+
+def _schema(value: Any) -> str | None:
+    return None if type(value) is int and value == SCHEMA else f"must be {SCHEMA}: no other is read here"
 
 
 def _boolean(value: Any) -> str | None:
@@ -92,10 +97,8 @@ def _is_item(value: Any) -> bool:
 def _covariates(value: Any) -> str | None:
     if type(value) is not dict or len(value) > MOST_COVARIATES:
         return f"must be an object of at most {MOST_COVARIATES} numbers by metric"
-    for name, given in value.items():
-        if not _NAME.fullmatch(name) or _COVARIATE(given):
-            return f"must hold a number within {LARGEST:.0e} of 0 for each metric: leave out {name[:40]}"
-    return None
+    fits = all(_NAME.fullmatch(name) and _COVARIATE(given) is None for name, given in value.items())
+    return None if fits else f"must hold a number within {LARGEST:.0e} of 0 for each metric: leave others out"
 
 
 _POSITION = _whole(1, _MOST)
@@ -104,7 +107,7 @@ _NAMED = _matching(_NAME, "a name: lower-case letters, digits and -")
 _DURATION = _number(0, _MOST)
 
 _CHECKS: Mapping[str, Check] = {
-    "schema": lambda value: None if value == SCHEMA and type(value) is int else f"must be {SCHEMA}",
+    "schema": _schema,
     "time_ms": _whole(1, _MOST),
     "graph": _NAMED,
     "step": _NAMED,
@@ -138,7 +141,8 @@ def faults_of(value: Any, measured: Mapping[str, Measured]) -> Iterator[FieldErr
         yield FieldError("", "is not a JSON object: an exposure is {schema, time_ms, graph, …}")
         return
     for name in value.keys() - _CHECKS.keys():
-        yield FieldError(name[:64], "is not a field of an exposure: remove it")
+        told = name if _FIELD.fullmatch(name) else ""  # else it may be a value in the wrong place
+        yield FieldError(told, "is not a field of an exposure: remove it" if told else _STRANGE)
     for name, check in _CHECKS.items():
         if name not in value:
             yield FieldError(name, "is missing: every exposure has it")
@@ -149,7 +153,7 @@ def faults_of(value: Any, measured: Mapping[str, Measured]) -> Iterator[FieldErr
 
 def _disagreements(value: Mapping[str, Any], measured: Mapping[str, Measured]) -> Iterator[FieldError]:
     """Fields that fit each by itself, and not together."""
-    if value.get("in_analysis") is True and value.get("reason") not in COUNTED:
+    if value.get("in_analysis") is True and not _is_counted(value.get("reason")):
         yield FieldError(
             "in_analysis", f"is true of {', '.join(sorted(COUNTED))} alone: correct it or reason"
         )
@@ -161,9 +165,13 @@ def _disagreements(value: Mapping[str, Any], measured: Mapping[str, Measured]) -
         told = ", ".join(known.variants)
         yield FieldError("variant", f"is no variant of {known.experiment}: {told} are")
     covariates = value.get("covariates")
-    for name in covariates if type(covariates) is dict else ():
-        if name not in known.metrics:
-            yield FieldError(f"covariates.{name[:40]}", f"is no metric of {known.experiment}: remove it")
+    if type(covariates) is dict and not covariates.keys() <= {*known.metrics}:
+        told = ", ".join(known.metrics)
+        yield FieldError("covariates", f"has one of no metric of {known.experiment}: those are {told}")
+
+
+def _is_counted(reason: Any) -> bool:
+    return type(reason) is str and reason in COUNTED
 
 
 def kept(value: Mapping[str, Any], key: bytes) -> dict[str, Any]:

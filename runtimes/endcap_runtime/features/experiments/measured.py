@@ -100,7 +100,7 @@ class Measured:
         found: dict[str, list[Addend]] = {}
         for reading in self.events.get(event.type, ()):
             if reading.predicate.holds(event.data):
-                unit = _unit(event, reading.unit, self.experiment)
+                unit = _unit(event, reading.unit)
                 value = 1.0 if reading.field is None else _number(event, reading.field)
                 added = Addend(reading.metric, reading.part, value, reading.window_ms)
                 found.setdefault(unit, []).append(added)
@@ -164,11 +164,11 @@ def _reading(metric: MetricConfig, wanted: Wanted, part: Part) -> tuple[str, _Re
     return wanted.event, _Reading(metric.name, metric.unit, part, predicate, wanted.field, metric.window_ms)
 
 
-def _unit(event: Event, name: str, experiment: str) -> str:
+def _unit(event: Event, name: str) -> str:
     """Whoever is assigned is known by a text, so a whole number is its digits."""
     where = f"data.{name}"
     if name not in event.data:
-        raise InvalidEvent(where, f"missing: it is the unit of the experiment {experiment}, send it")
+        raise InvalidEvent(where, "missing: it is the unit of a metric, send it")
     value: Any = event.data[name]
     if type(value) not in (str, int):
         raise InvalidEvent(

@@ -136,7 +136,8 @@ def outcome_labels(counted: Iterable[Counted]) -> Iterator[tuple[str, str, str]]
     """Experiment, metric and what became of it, for each metric of each outcome."""
     for (_, _, outcome), words in counted:
         each = words if len(words) == len(outcome.metrics) else words * len(outcome.metrics)
-        for metric, word in zip(outcome.metrics, each, strict=True):
+        # A ratio may have both of its parts of one event: that is one outcome.
+        for metric, word in dict.fromkeys(zip(outcome.metrics, each, strict=True)):
             yield outcome.experiment, metric, word.lower()
 
 

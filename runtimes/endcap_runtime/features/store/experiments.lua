@@ -66,12 +66,12 @@ local function join_waiting(state, sums, records)
     record, position = struct.unpack('<I4c0', records, position + 8)
     local words = {}
     join(state, sums, record, 'JOINED', words)
-    local at = 17
+    local at, metric, before = 17
     for _, word in ipairs(words) do
-      local metric
       metric, at = struct.unpack('<Bc0', record, at)
       at = at + 17
-      told[#told + 1], told[#told + 2] = metric, word
+      if metric ~= before then told[#told + 1], told[#told + 2] = metric, word end
+      before = metric
     end
   end
   return told
