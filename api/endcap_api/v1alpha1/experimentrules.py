@@ -21,6 +21,10 @@ RAMP_RULES: tuple[Rule, ...] = (
         f"[{_PLACES}].all(i, i + 1 >= self.steps.size() || self.steps[i].coverage < self.steps[i + 1].coverage)",
         "ramp.steps go up: order them by coverage, each once, e.g. 1, 5, 25, 100",
     ),
+    Rule(
+        "!has(self.approved) || self.steps.exists(s, has(s.approval) && s.approval)",
+        "no step of the ramp waits for an approval: remove approved, or set approval: true on a step",
+    ),
 )
 
 SPLIT_RULES: tuple[Rule, ...] = (
