@@ -28,6 +28,9 @@ PIN = Pin(model="basket-ranker-v2", label="basket-ranker-v2@2", sha256="2" * 64)
 FACTS = Facts(NAME, ID, pins={"treatment": PIN}, synced=True, named=frozenset({"control"}))
 
 
+PAUSED = {"time": "2026-11-24T15:00:00Z", "phase": "Promoting", "message": ""}
+
+
 def begun(*weights: tuple[int, int]) -> tuple[Any, Record]:
     """Running with its figures, after these changes of weights."""
     spec = experiment()
@@ -165,6 +168,9 @@ def test_without_a_status_the_buckets_of_the_spec_are_taken_then_its_weights() -
         ({"phase": "Promoting", "verdict": "Better treatment"}, "everyone", "treatment"),
         ({"phase": "Promoting", "verdict": "None yet"}, "phase", "Running"),
         ({"phase": "Paused"}, "paused", "Running"),
+        ({"phase": "Paused", "history": [PAUSED], "verdict": "Better treatment"}, "paused", "Promoting"),
+        ({"phase": "Paused", "history": [PAUSED], "verdict": "None yet"}, "paused", "Running"),
+        ({"phase": "Paused", "history": [PAUSED], "verdict": "Better treatment"}, "everyone", "treatment"),
         ({"phase": "Ended"}, "final", True),
     ],
 )
@@ -173,6 +179,27 @@ def test_what_is_for_ever_is_so_after_a_loss_too(said: dict[str, Any], field: st
     again = recovered(NAME, spec, ID, status(record, **said), NOW)
     assert getattr(again, field) == value
     assert read_record(text_of(again), ID) == again
+
+
+@pytest.mark.parametrize(
+    ("phase", "traffic", "coverage"),
+    [
+        ("Ramping", "25%", 25),
+        ("Ramping", "0%", 5),
+        ("Ramping", "x", 5),
+        ("Paused", "0%", 5),
+        ("Running", "25%", 100),
+    ],
+)
+def test_a_ramp_that_is_lost_goes_on_where_it_was_or_begins_again(
+    phase: str, traffic: str, coverage: int
+) -> None:
+    """Whoever is in stays in; where nobody knows who was, the fewest are."""
+    spec = experiment(ramp={"steps": [{"coverage": 5, "hold": "1h"}, {"coverage": 25}, {"coverage": 100}]})
+    record = advance(spec, None, FACTS, None, NOW).record
+    again = recovered(NAME, spec, ID, status(record, phase=phase, traffic=traffic), NOW)
+    assert (again.coverage, again.phase) == (coverage, phase)
+    assert again.paused == ("Ramping" if phase == "Paused" else None)
 
 
 def test_a_status_that_names_variants_of_its_own_moves_nobody() -> None:

@@ -11,12 +11,13 @@ from endcap_api.assignment import Ranges, allocate, parse_ranges, quotas, size
 from endcap_api.digest import digest_of
 from endcap_api.experiment_config import given_ranges, salt_of, weights_of
 from endcap_api.v1alpha1.experiment import ExperimentSpec
-from endcap_api.v1alpha1.status import ExperimentStatus, VariantStatus
+from endcap_api.v1alpha1.status import ExperimentStatus, Phase, VariantStatus
 from endcap_operator.analysis.look import Epoch, Kind, Verdict
 from endcap_operator.plan.experiment.record import Entry, Pin, Record, is_partition
 
 _FIXED = ("graph", "step", "mode", "unit", "layer", "holdout", "targeting", "store", "metrics", "primary")
 _VERDICTS: tuple[Kind, ...] = ("Better", "Worse", "Inconclusive", "Invalid", "GuardrailBreached")
+_BEFORE_A_PAUSE: tuple[Phase, ...] = ("Ramping", "Running", "AwaitingApproval", "Promoting")
 _FULL = 100
 
 
@@ -101,6 +102,7 @@ def recovered(
     update = {
         "revision": (status.revision or 1) + 1,
         "phase": status.phase,
+        "paused": _paused(spec, status),
         "ranges": texts_of(ranges),
         "pins": dict(_pins(spec, status)),
         "began": fixed(name, spec),
@@ -136,12 +138,19 @@ def _model(variant: VariantStatus) -> str:
 
 
 def _coverage(spec: ExperimentSpec, status: ExperimentStatus) -> int:
-    """As the status says it; of a ramp at least its first step."""
+    """As the status says it; of a ramp at least its first step, which a pause leads back to."""
     said = (status.traffic or "").removesuffix("%")
-    known = float(said) if said.replace(".", "", 1).isdigit() else 0.0
-    if status.phase == "Ramping":
-        return min(_FULL, max(first_coverage(spec), int(known)))
+    if "Ramping" in (status.phase, _paused(spec, status)):
+        return max(first_coverage(spec), min(_FULL, int(said)) if said.isdigit() else 0)
     return spec.full_coverage
+
+
+def _paused(spec: ExperimentSpec, status: ExperimentStatus) -> Phase | None:
+    """The phase before a pause, by the history; where that is gone, the start of what the spec says."""
+    if status.phase != "Paused":
+        return None
+    known = [entry.phase for entry in _history(status) if entry.phase in _BEFORE_A_PAUSE]
+    return known[-1] if known else ("Ramping" if spec.ramp else "Running")
 
 
 def _epochs(status: ExperimentStatus, ranges: Mapping[str, Ranges], coverage: int) -> dict[str, Any]:
@@ -179,14 +188,13 @@ def _concluded(spec: ExperimentSpec, status: ExperimentStatus) -> dict[str, Any]
         "verdict": verdict,
         "mismatch": status.sample_ratio or "mismatch" if mismatched else None,
         "spoilt": known if kind == "GuardrailBreached" else None,
-        "everyone": promoted if status.phase in ("Promoting", "Promoted") else None,
+        "everyone": promoted if {status.phase, _paused(spec, status)} & {"Promoting", "Promoted"} else None,
     }
 
 
 def _consistent(record: Record) -> Record:
-    """A promotion of nobody knows whom goes back to where it is decided; a pause leads back to the start of that."""
-    if record.phase == "Promoting" and record.everyone is None:
-        return record.model_copy(update={"phase": "Running"})
-    if record.phase == "Paused":
-        return record.model_copy(update={"paused": "Running"})
+    """A promotion of nobody knows whom goes back to where it is decided."""
+    if record.everyone is None and "Promoting" in (record.phase, record.paused):
+        to = {"phase": "Running"} if record.phase == "Promoting" else {"paused": "Running"}
+        return record.model_copy(update=to)
     return record
