@@ -6,9 +6,10 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -16,11 +17,14 @@ import yaml
 from endcap_api.v1alpha1.kinds import KINDS, parse
 from endcap_cli.cluster import NOT_FOUND, Cluster, Refused
 from endcap_cli.planning import NO_UID, Images, as_resource, referenced, waiting
+from endcap_cli.references import EXPERIMENT
 from endcap_cli.workspace import Read, Workspace
 from endcap_operator.keys import Key, controller_of, key_of
+from endcap_operator.manifests.configuration import RECORD
 from endcap_operator.plan.children import possible_children, wanted_children
+from endcap_operator.plan.configuration import data_of
 from endcap_operator.plan.entry import plan_for
-from endcap_operator.plan.facts import Observed, Plan, Referenced, Resource
+from endcap_operator.plan.facts import Measured, Observed, Plan, Referenced, Resource
 from endcap_operator.platform import Platform
 from endcap_operator.settings import Settings, SettingsError
 
@@ -99,7 +103,7 @@ def _children_changes(
 ) -> Iterator[Change]:
     metadata = (live or {}).get("metadata", {})
     resource = as_resource(read, metadata.get("uid", NO_UID), metadata.get("generation", 1))
-    observed = _observed(resource, workspace, cluster)
+    observed = _observed(resource, workspace, cluster, (live or {}).get("status") or {})
     plan = plan_for(resource, observed, platform)
     if notes := waiting(plan):
         name = f"{read.manifest.resource} in {read.manifest.namespace}"
@@ -118,18 +122,26 @@ def _planned_changes(plan: Plan, observed: Observed, cluster: Cluster) -> Iterat
         )
 
 
-def _observed(resource: Resource, workspace: Workspace, cluster: Cluster) -> Observed:
+def _observed(
+    resource: Resource, workspace: Workspace, cluster: Cluster, status: Mapping[str, Any]
+) -> Observed:
     identity = resource.identity
     children = {key: child for key in possible_children(identity) if (child := _live(key, cluster))}
     own = {key: child for key, child in children.items() if controller_of(child).get("uid") == identity.uid}
     return Observed(
         children=own,
         taken=tuple(key for key in wanted_children(identity, resource.spec) if key in children.keys() - own),
-        resources={
-            **dict(_others(identity.namespace, cluster)),
-            **referenced(workspace, identity.namespace),
-        },
+        resources=_resources(identity.namespace, workspace, cluster),
+        measured=Measured(status=status),
+        now_ms=time.time_ns() // 1_000_000,
     )
+
+
+def _resources(namespace: str, workspace: Workspace, cluster: Cluster) -> dict[Key, Referenced]:
+    """As in the files where they have one; what only the cluster knows of it, as there."""
+    live = dict(_others(namespace, cluster))
+    planned = referenced(workspace, namespace)
+    return {**live, **{key: replace(live.get(key, one), spec=one.spec) for key, one in planned.items()}}
 
 
 def _live(key: Key, cluster: Cluster) -> dict[str, Any] | None:
@@ -142,12 +154,24 @@ def _others(namespace: str, cluster: Cluster) -> Iterator[tuple[Key, Referenced]
     """Every resource of ours in the namespace: planning takes what it needs."""
     for kind in KINDS:
         for live in cluster.all_of(kind, namespace):
-            spec = parse({"kind": kind, "spec": live["spec"]})
-            version = live.get("status", {}).get("version")
-            yield (
-                Key(kind, namespace, live["metadata"]["name"]),
-                Referenced(spec, ready=True, version=version),
-            )
+            key = Key(kind, namespace, live["metadata"]["name"])
+            yield key, _referenced(key, live, cluster)
+
+
+def _referenced(key: Key, live: Mapping[str, Any], cluster: Cluster) -> Referenced:
+    metadata, status = live["metadata"], live.get("status", {})
+    kept = (
+        cluster.get("ConfigMap", key.namespace, f"{key.name}-experiment") if key.kind == EXPERIMENT else None
+    )
+    return Referenced(
+        parse({"kind": key.kind, "spec": live["spec"]}),
+        ready=True,
+        version=status.get("version"),
+        sha256=status.get("sha256"),
+        uid=metadata["uid"],
+        created=metadata["creationTimestamp"],
+        record=data_of(kept).get(RECORD),
+    )
 
 
 def _child_change(manifest: dict[str, Any], live: Mapping[str, Any] | None, cluster: Cluster) -> Change:

@@ -119,7 +119,7 @@ def _add_status(actions: _Commands[Any]) -> None:
     )
     command.add_argument("-o", "--output", choices=["text", "json"], default="text", help="text or json")
     _add_local(command)
-    command.set_defaults(run="endcap_cli.experiment.status:run")
+    command.set_defaults(run="endcap_cli.experiment.status:run", experiment=None)
 
 
 def _add_local(command: argparse.ArgumentParser) -> None:
@@ -168,7 +168,7 @@ def _add_report(actions: _Commands[Any]) -> None:
     command.add_argument("source", metavar="NAME", help="an Experiment in the cluster, or of a run")
     _add_local(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="the page")
-    command.set_defaults(run="endcap_cli.experiment.report:run")
+    command.set_defaults(run="endcap_cli.experiment.report:run", experiment=None)
 
 
 def _add_source(command: argparse.ArgumentParser) -> None:

@@ -83,7 +83,7 @@ def test_what_is_not_there_is_created_and_nothing_is_written(
     told = lines(capsys)
     assert f"+ create InferenceGraph/basket in {shop.namespace}" in told
     assert f"+ create ConfigMap/basket-graph in {shop.namespace}" in told
-    assert told[-1] == "17 to create, 0 to change, 0 to delete, 0 as wanted"
+    assert told[-1] == "17 to create, 0 to change, 0 to delete, 0 as wanted, 1 waiting"
     asked = shop.server.writes(since=since)
     assert asked
     assert [write.uri for write in asked if "dryRun=All" not in write.uri] == []

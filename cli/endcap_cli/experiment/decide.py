@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from endcap_cli.cluster import Refused
+from endcap_cli.cluster import Cluster, Refused
 from endcap_cli.experiment.known import standing_of
 from endcap_cli.experiment.source import Source, cluster_of, of_cluster
 from endcap_cli.experiment.standing import FINAL
 from endcap_cli.references import EXPERIMENT
 from endcap_cli.terminal import CommandError, complain, say
 from endcap_cli.workspace import Name
-
-CHANGED = (409, 422)  # the object is no longer the one that was looked at
 
 
 @dataclass(frozen=True)
@@ -54,25 +52,30 @@ def _decide(arguments: argparse.Namespace, decided: Callable[[Source], Decision]
         try:
             cluster.edit(EXPERIMENT, *source.name, patch(source, decision))
         except Refused as refused:
-            raise _refused(refused) from None
+            raise _refused(refused, source, cluster) from None
     say(f"set {shown} of Experiment {source.name.name} in {namespace}")
     complain(decision.follows)
     complain("an Experiment that is kept in Git needs the same line there, or its next sync takes this back")
     return 0
 
 
-def _refused(refused: Refused) -> CommandError:
-    if refused.status in CHANGED and "test" in str(refused):
+def _refused(refused: Refused, source: Source, cluster: Cluster) -> CommandError:
+    """The API server does not say that it was a test of the patch that failed."""
+    now = cluster.get(EXPERIMENT, *source.name) or {"metadata": {}}
+    if now["metadata"].get("resourceVersion") != _version(source):
         return CommandError("it has changed meanwhile, so nothing was done: look at it again")
     return CommandError(f"the cluster refuses, so nothing was done: {refused}")
 
 
+def _version(source: Source) -> str:
+    return str((source.live or {})["metadata"]["resourceVersion"])
+
+
 def patch(source: Source, decision: Decision) -> list[Mapping[str, Any]]:
     """Of the object that was looked at, and of no other."""
-    version = (source.live or {})["metadata"]["resourceVersion"]
     path = f"/spec/{decision.field.replace('.', '/')}"
     return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": _version(source)},
         {"op": "add", "path": path, "value": decision.value},
     ]
 

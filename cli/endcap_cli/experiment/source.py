@@ -28,6 +28,8 @@ from endcap_cli.workspace import Name, Workspace
 if TYPE_CHECKING:
     from endcap_cli.cluster import Cluster
 
+IN_A_RUN = "(that is for a cluster: in a run, make the same edit in the YAML)"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -60,7 +62,10 @@ def source_of(arguments: argparse.Namespace) -> Source:
 def of_run(name: str, port: int | None) -> Source:
     """An experiment of `endcap run`, which keeps of it what a cluster would."""
     found = published(name, port)
-    live = {"metadata": {"uid": found["uid"]}, "spec": found["spec"], "status": found["status"]}
+    status = dict(found["status"])
+    if status.get("recommendation"):
+        status["recommendation"] += f"\n{IN_A_RUN}"
+    live = {"metadata": {"uid": found["uid"]}, "spec": found["spec"], "status": status}
     served = ExperimentConfig.model_validate(found["served"]) if found["served"] else None
     spec = ExperimentSpec.model_validate(found["spec"])
     return Source(Name(found["namespace"], name), spec, _graph(found["graph"]), live, found["data"], served)
