@@ -115,17 +115,38 @@ def test_of_two_on_one_step_the_younger_waits_until_the_older_goes() -> None:
     assert set(stage.graph_config.experiments or ()) == {"second"}
 
 
-def test_an_experiment_that_comes_to_be_at_odds_leaves_the_graph_at_once() -> None:
-    apart = {"layer": {"name": "home", "buckets": ["5000-10000"]}}
-    stage = staged(
-        experiment(layer={"name": "home", "buckets": ["0-5000"]}), experiment("second", salt="2", **apart)
-    )
-    stage.settle()
-    assert set(stage.graph_config.experiments or ()) == {"ranker-v2", "second"}
-    stage.apply(experiment("first", salt="3", layer={"name": "home", "buckets": ["5000-6000"]}))
+def test_no_experiment_takes_the_units_of_one_that_has_begun() -> None:
+    stage = running()
+    stage.apply(experiment("first", salt="3"))
     stage.resources[stage.key("first")]["metadata"]["creationTimestamp"] = "2026-11-24T07:00:00Z"
     stage.settle()
-    assert set(stage.graph_config.experiments or ()) == {"ranker-v2", "first"}
+    assert set(stage.graph_config.experiments or ()) == {"ranker-v2"}
+    assert stage.condition("Accepted", "first")["reason"] == "Conflict"
+
+
+def test_one_that_comes_to_be_at_odds_leaves_the_graph_at_once() -> None:
+    """An older one that was paused goes on, and needs its units."""
+    stage = running()
+    stage.apply(experiment(enabled=False))
+    stage.settle()
+    stage.apply(experiment("second", salt="2"))
+    stage.settle()
+    assert set(stage.graph_config.experiments or ()) == {"ranker-v2", "second"}
+    stage.apply(experiment())
+    stage.settle()
+    assert set(stage.graph_config.experiments or ()) == {"ranker-v2"}
+    assert stage.condition("Accepted", "second")["reason"] == "Conflict"
+
+
+def test_a_slip_in_a_spec_takes_no_experiment_out_of_the_graph() -> None:
+    stage = running()
+    variants = [{**CONTROL, "buckets": ["0-4000"]}, {**TREATMENT, "buckets": ["4000-10000"]}]
+    before = stage.carried()
+    stage.apply(experiment(variants=variants))
+    stage.settle()
+    assert stage.condition("Accepted")["status"] == "False"
+    assert "spec.variants[0].buckets" in stage.condition("Accepted")["message"]
+    assert stage.carried() == before
 
 
 def test_all_replicas_begin_a_change_at_once_and_what_does_not_change_keeps_its_time() -> None:

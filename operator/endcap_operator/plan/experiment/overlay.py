@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from endcap_api.experiment_checks import Placed, check_experiment, conflicts
+from endcap_api.experiment_checks import Placed, check_experiment, check_served_experiments, conflicts
 from endcap_api.experiment_config import (
     ExperimentConfig,
     MeasuredConfig,
@@ -45,12 +45,17 @@ def routed_records(observed: Observed) -> Iterator[tuple[str, ExperimentSpec, Re
 
 
 def conflicts_in(observed: Observed) -> dict[str, str]:
-    """Of the experiments that are seen those that an older one keeps out, and why."""
-    ended = {name for name, _, record in records_of(observed) if record and record.final}
+    """Of the experiments that are seen those that another keeps out, and why."""
+    records = {name: record for name, _, record in records_of(observed)}
     placed = {
-        name: Placed(spec, other.created, name in ended) for name, spec, other in observed.experiments()
+        name: _placed(spec, other.created, records[name]) for name, spec, other in observed.experiments()
     }
     return {name: str(problem) for name, problem in conflicts(placed).items()}
+
+
+def _placed(spec: ExperimentSpec, created: str, record: Record | None) -> Placed:
+    begun = record is not None and record.phase != "Pending"
+    return Placed(spec, created, ended=record is not None and record.final, begun=begun)
 
 
 def measured_in(store: str, observed: Observed) -> Iterator[tuple[str, MeasuredConfig]]:
@@ -95,20 +100,26 @@ def overlaid_config(config: GraphConfig, before: GraphConfig | None, observed: O
 def _carried(
     config: GraphConfig, before: GraphConfig | None, observed: Observed
 ) -> Iterator[tuple[str, ExperimentConfig]]:
+    """What is wrong with a spec alone takes nothing that has begun out of the graph: its units would all change."""
     refused = conflicts_in(observed)
     for name, spec, record in records_of(observed):
-        if spec.graph != config.name or name in refused or not _fits(spec, config):
+        if spec.graph != config.name or name in refused:
             continue
         was = (before.experiments or {}).get(name) if before else None
         now = _told(name, spec, record, config.namespace) if record else None
         told = now if record and not (was and _differs(name, spec, record)) else was
-        if told is not None and (record is None or record.routed):
+        if told is not None and (record is None or record.routed) and _fits(name, told, config):
             yield name, told
 
 
-def _fits(spec: ExperimentSpec, config: GraphConfig) -> bool:
-    there = all(model in config.models for model in spec.models)
-    return there and not problems_on(spec, config)
+def _fits(name: str, told: ExperimentConfig, config: GraphConfig) -> bool:
+    alone = config.model_copy(update={"experiments": {name: told}, "activate_at_ms": None})
+    return _can_be_served(Keyed(alone.model_dump_json(), alone))
+
+
+@lru_cache(maxsize=MOST)
+def _can_be_served(config: Keyed[GraphConfig]) -> bool:
+    return not check_served_experiments(config.value)
 
 
 def problems_on(spec: ExperimentSpec, config: GraphConfig | None) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def _data(data: Mapping[str, str], spec: ExperimentSpec, record: Record, look: L
 def _is_settled(situation: Situation, record: Record) -> bool:
     """Whether there is nothing that pods are still to be asked for; without pods they are asked when there are some."""
     routers = situation.routers
-    if record.phase == "Pending":
+    if record.phase == "Pending" or situation.problems or situation.conflict:
         return situation.observed.measured.counted
     return not routers or is_synced(situation.name, record, routers)
 
