@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from measured_experiments import METRIC, Floats, arm, converted, sums_of
 from scipy import stats
+from scipy.optimize import brentq
 
 from endcap_api.experiment_config import Sums, VariantSums
 from endcap_operator.analysis.confidence import two_sided
@@ -84,17 +85,50 @@ def test_a_ratio_is_compared_by_the_delta_method() -> None:
     assert found.variance == pytest.approx(np.var(again), rel=0.15)
 
 
-def test_a_relative_lift_has_the_bounds_of_the_delta_method() -> None:
-    (y0, _), (y1, _) = drawn(1, 900), drawn(2, 900, 0.4)
+@pytest.mark.parametrize("effect", [-0.5, 0.0, 0.4, 3.0])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_relative_lift_is_bounded_where_its_own_test_is(effect: float, sign: float) -> None:
+    """Fieller's bounds, found by a search over what the units themselves say of each part."""
+    (y0, _), (y1, _) = drawn(1, 900), drawn(2, 900, effect)
+    y0, y1 = sign * y0, sign * y1
     lift = lift_of(estimated([(arm(y0), arm(y1))]), LEVEL)
     assert lift is not None
-    part = y1.mean() / y0.mean() - 1
+    assert lift.relative_lower is not None
+    assert lift.relative_upper is not None
+
+    def beyond(part: float) -> float:
+        scaled = y0 * (1 + sign * part)
+        error = sqrt((np.var(y1, ddof=1) + np.var(scaled, ddof=1)) / 900)
+        return float(abs(y1.mean() - scaled.mean()) - two_sided(error, 1800, LEVEL.alpha, LEVEL.planned))
+
+    part = (y1.mean() - y0.mean()) / abs(y0.mean())
+    assert lift.relative == pytest.approx(part, **EXACT)
+    assert lift.relative_lower == pytest.approx(brentq(beyond, part - 50, part, xtol=1e-13), **EXACT)
+    assert lift.relative_upper == pytest.approx(brentq(beyond, part, part + 50, xtol=1e-13), **EXACT)
+
+
+def test_a_relative_lift_of_many_units_has_the_error_of_the_delta_method() -> None:
+    (y0, _), (y1, _) = drawn(1, 300_000), drawn(2, 300_000, 0.1)
+    lift = lift_of(estimated([(arm(y0), arm(y1))]), LEVEL)
+    assert lift is not None
+    assert lift.relative_lower is not None
+    assert lift.relative_upper is not None
     gradient = np.array([-y1.mean() / y0.mean() ** 2, 1 / y0.mean()])
-    own = np.diag([np.var(y0, ddof=1), np.var(y1, ddof=1)]) / 900
-    half = two_sided(sqrt(gradient @ own @ gradient), 1800, LEVEL.alpha, LEVEL.planned)
-    assert (lift.relative, lift.relative_lower, lift.relative_upper) == pytest.approx(
-        (part, part - half, part + half), **EXACT
-    )
+    own = np.diag([np.var(y0, ddof=1), np.var(y1, ddof=1)]) / 300_000
+    half = two_sided(sqrt(gradient @ own @ gradient), 600_000, LEVEL.alpha, LEVEL.planned)
+    assert (lift.relative_upper - lift.relative_lower) / 2 == pytest.approx(half, rel=1e-3)
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2**32), st.floats(-1, 1), st.floats(0, 3))
+def test_percents_never_say_something_else_than_the_verdict(seed: int, effect: float, shift: float) -> None:
+    rng = np.random.default_rng(seed)
+    y0, y1 = rng.normal(shift, 1, 300), rng.normal(shift + effect, 2, 200)
+    lift = lift_of(estimated([(arm(y0), arm(y1))]), LEVEL)
+    assert lift is not None
+    if lift.relative_lower is not None and lift.relative_upper is not None:
+        assert (lift.relative_lower > 0) == (lift.lower > 0)
+        assert (lift.relative_upper < 0) == (lift.upper < 0)
 
 
 def test_epochs_are_compared_each_in_itself() -> None:

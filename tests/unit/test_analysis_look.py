@@ -284,4 +284,4 @@ def test_words(shown: str, words: str) -> None:
 def test_a_verdict_tells_its_figures() -> None:
     verdict = looked(counted(**WIN)).verdict
     assert verdict is not None
-    assert verdict.message == "add-to-cart +50.0% [+23.6%, +76.4%] at 10000 units"
+    assert verdict.message == "add-to-cart +50.0% [+26.1%, +79.7%] at 10000 units"

@@ -235,7 +235,7 @@ def test_what_follows_a_win(on_win: str | None, phase: str, everyone: str | None
     assert (found.record.phase, found.record.everyone) == (phase, everyone)
     assert found.record.verdict is not None
     assert (found.record.verdict.kind, found.record.verdict.variant) == ("Better", "treatment")
-    assert "+50.0% [+23.6%, +76.4%] at 10000 units" in found.transitions[0].message
+    assert "+50.0% [+26.1%, +79.7%] at 10000 units" in found.transitions[0].message
 
 
 def test_a_win_that_stays_one_is_told_once() -> None:

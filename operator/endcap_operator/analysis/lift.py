@@ -19,7 +19,6 @@ from endcap_operator.analysis.confidence import two_sided
 from endcap_operator.analysis.look import Lift
 from endcap_operator.analysis.moments import Moments, moments
 
-_CLEARLY = 3.0
 Pair = tuple[VariantSums, VariantSums]
 
 
@@ -158,22 +157,26 @@ def lift_of(estimate: Estimate, level: Level) -> Lift | None:
     """With its confidence sequence; None where nothing varies, so that there is no noise to compare with."""
     if not estimate.variance:
         return None
-    half = two_sided(sqrt(estimate.variance), estimate.units, level.alpha, level.planned)
-    difference = estimate.difference
-    parts = dict(_relative(estimate, level))
+    errors = two_sided(1.0, estimate.units, level.alpha, level.planned)
+    half, difference = errors * sqrt(estimate.variance), estimate.difference
+    parts = dict(_relative(estimate, errors))
     return Lift(difference=difference, lower=difference - half, upper=difference + half, **parts)
 
 
-def _relative(estimate: Estimate, level: Level) -> Iterator[tuple[str, float]]:
-    """By the delta method, for a baseline that is clearly away from 0."""
-    base = abs(estimate.baseline)
-    if base <= _CLEARLY * sqrt(estimate.baseline_variance):
+def _relative(estimate: Estimate, errors: float) -> Iterator[tuple[str, float]]:
+    """The parts p for which difference - p x |baseline| is within so many of its own standard errors of 0 (Fieller).
+
+    So 0 is outside exactly when it is outside of the difference's own bounds: what is shown in percent never says
+    something else than what is decided. Of a baseline that is not clearly away from 0 no part is bounded.
+    """
+    base, sign = abs(estimate.baseline), 1.0 if estimate.baseline >= 0 else -1.0
+    square = errors * errors
+    room = base * base - square * estimate.baseline_variance
+    if room <= 0:
         return
-    # Part of |baseline|: more is more, also where the baseline is below 0.
-    part, sign = estimate.difference / base, estimate.baseline / base
-    spread = estimate.variance + part * part * estimate.baseline_variance
-    error = sqrt(max(0.0, spread - 2 * part * sign * estimate.covariance)) / base
-    half = two_sided(error, estimate.units, level.alpha, level.planned)
-    yield from zip(
-        ("relative", "relative_lower", "relative_upper"), (part, part - half, part + half), strict=True
-    )
+    middle = (estimate.difference * base - square * sign * estimate.covariance) / room
+    rest = (estimate.difference**2 - square * estimate.variance) / room
+    half = sqrt(max(0.0, middle * middle - rest))
+    yield "relative", estimate.difference / base
+    yield "relative_lower", middle - half
+    yield "relative_upper", middle + half

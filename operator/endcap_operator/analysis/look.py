@@ -47,12 +47,12 @@ class Lift(Element):
 
     @property
     def above(self) -> bool:
-        """Clearly more than the baseline, in units and in parts alike."""
-        return self.lower > 0 and (self.relative_lower is None or self.relative_lower > 0)
+        """Clearly more than the baseline."""
+        return self.lower > 0
 
     @property
     def below(self) -> bool:
-        return self.upper < 0 and (self.relative_upper is None or self.relative_upper < 0)
+        return self.upper < 0
 
 
 class ShadowFigures(Element):
