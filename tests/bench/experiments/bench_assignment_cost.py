@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a decision costs: the function alone, each call timed, in rounds; the engine's own bench times whole requests.
 
+The peer is GrowthBook's SDK, at its best: one client for all requests, and an experiment of two variants alone.
+
 CPU time of the thread, so that what else runs on the machine is not counted as ours.
 """
 
@@ -15,6 +17,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 from bench_assignment import config
+from growthbook_peer import measured as peer
 from table import head, row
 
 from endcap_api.assigner import Assigner, unit_of
@@ -63,13 +66,13 @@ def round_of(measured: Measured, calls: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    head(f"p99 of a decision in µs, {ROUNDS} rounds of {CALLS:,}")
+    head(f"p99 of a decision in µs, {ROUNDS} rounds of {CALLS:,}", "GrowthBook")
     for name, measured in decisions().items():
         share = 20 if name.startswith("twenty") else 1
         rounds = np.array([round_of(measured, CALLS // share) for _ in range(ROUNDS)]) / share
         p50, p99 = np.median(rounds, axis=0)
         spread = f"p50 {p50:.2f}; p99 of the rounds {rounds[:, 1].min():.2f} to {rounds[:, 1].max():.2f}"
-        row(name, float(p99), GOAL, limits=spread)
+        row(name, float(p99), GOAL, peer()["p99"] if name == "an experiment" else None, spread)
 
 
 if __name__ == "__main__":
