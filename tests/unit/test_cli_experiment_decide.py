@@ -74,6 +74,16 @@ def test_an_abort_says_why() -> None:
         abortion(source(), "  ")
 
 
+def test_a_shadow_is_neither_promoted_nor_aborted() -> None:
+    bare = dict.fromkeys(("store", "metrics", "primary", "guardrails", "ramp"))
+    variants = [{"name": "control", "baseline": True}, {"name": "treatment", "model": "basket-ranker-v2"}]
+    shadow = source(mode="shadow", variants=variants, **bare)
+    with pytest.raises(CommandError, match="a shadow has no winner"):
+        promotion(shadow, None)
+    with pytest.raises(CommandError, match="so delete it: kubectl delete experiment ranker-v2"):
+        abortion(shadow, "enough")
+
+
 def test_a_step_that_waits_is_approved() -> None:
     assert approval(source(), 5) == Decision(
         "ramp.approved",

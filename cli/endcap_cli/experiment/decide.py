@@ -122,6 +122,10 @@ def _only(source: Source) -> str:
 
 def abortion(source: Source, reason: str) -> Decision:
     _refuse_ended(source)
+    if source.spec.mode == "shadow":
+        raise CommandError(
+            f"a shadow changes nothing, so delete it: kubectl delete experiment {source.name.name}"
+        )
     if not reason.strip():
         raise CommandError("--reason: is empty: say why, for those who read it later", status=2)
     return Decision("decision", {"abort": reason}, "everyone gets the baseline within seconds, for good")
