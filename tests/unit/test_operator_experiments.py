@@ -47,6 +47,7 @@ def test_an_experiment_begins_when_its_models_are_ready_and_the_graph_carries_it
     assert [v.buckets for v in carried.variants] == [["0-5000"], ["5000-10000"]]
     assert "ranker-v2" in stage.graph_config.models
     assert "ranker-v2" in stage.resources[GRAPH]["status"]["models"]
+    assert stage.resources[GRAPH]["status"]["experiments"] == ["ranker-v2"]
     assert stage.events == ["Running: 100% take part: control 50, treatment 50"]
 
 

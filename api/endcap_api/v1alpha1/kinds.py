@@ -114,6 +114,7 @@ INFERENCE_GRAPH = Kind(
         _REASON,
         _HEALTH,
         PrinterColumn("Models", ".status.models", priority=1),
+        PrinterColumn("Experiments", ".status.experiments", priority=1),
         PrinterColumn("Message", _condition("Ready", "message"), priority=1),
         _AGE,
     ),

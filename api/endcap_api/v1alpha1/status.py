@@ -128,6 +128,9 @@ class InferenceGraphStatus(ServedStatus):
         max_length=64,
         description="Replicas that serve the wanted revision, of all ready ones, e.g. 2/2.",
     )
+    experiments: list[Name] | None = Field(
+        default=None, max_length=64, description="Experiments that overlay its steps now."
+    )
 
 
 class VariantStatus(Element):

@@ -70,6 +70,7 @@ def _served(situation: Situation, configured: Configured, state: Rollout) -> Sit
     return replace(
         situation,
         revision=configured.graph.revision,
+        experiments=tuple(configured.graph.experiments or ()),
         variants=tuple(sorted(models_of(configured.graph.experiments))),
         state=state,
         stores=tuple(features.stores) if features else (),

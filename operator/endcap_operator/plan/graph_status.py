@@ -31,7 +31,8 @@ UNSOUND = ("InvalidSpec", "FeatureViewInvalid", "FeatureBundleInvalid")
 @dataclass(frozen=True)
 class Situation:
     """`obstacle` keeps the spec from being served at all; `revision` and `state` are of what is in its place,
-    `stores` those that it reads and `credentials` their Secrets, `variants` the models that experiments add.
+    `stores` those that it reads and `credentials` their Secrets, `experiments` those that overlay it and
+    `variants` the models that they add.
     """
 
     resource: Resource
@@ -41,6 +42,7 @@ class Situation:
     revision: str | None = None
     state: Rollout | None = None
     stores: tuple[str, ...] = ()
+    experiments: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
 
@@ -84,6 +86,7 @@ def graph_status(situation: Situation) -> dict[str, Any]:
         "models": situation.called,
         "revision": situation.revision,
         "serving": serving,
+        "experiments": list(situation.experiments) or None,
     }
     return {name: value for name, value in found.items() if value is not None}
 
