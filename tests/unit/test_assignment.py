@@ -187,6 +187,17 @@ def test_the_same_weights_again_change_nothing() -> None:
     assert allocate(quotas({"a": 34, "b": 33, "c": 33}), before) == before
 
 
+def test_after_a_long_history_the_ranges_still_fit_a_spec() -> None:
+    """Eight variants, five hundred changes of all weights: an export has at most 256 ranges a variant."""
+    draw = random.Random(20261124)  # noqa: S311  # the same history in each run
+    ranges = allocate(quotas(dict.fromkeys("abcdefgh", 1)))
+    most = 0
+    for _ in range(500):
+        ranges = allocate(quotas({name: draw.randint(1, 1000) for name in "abcdefgh"}), ranges)
+        most = max(most, *map(len, ranges.values()))
+    assert 8 < most < 128
+
+
 def test_from_halves_and_quarters_to_thirds_sixteen_percent_move() -> None:
     before = allocate(quotas({"control": 50, "a": 25, "b": 25}))
     after = allocate(quotas({"control": 34, "a": 33, "b": 33}), before)
