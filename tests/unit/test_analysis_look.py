@@ -184,6 +184,14 @@ def test_without_metrics_nothing_decides() -> None:
     assert look.holds == "no metric decides"
 
 
+def test_units_are_spent_without_metrics_too() -> None:
+    spec = experiment(metrics=None, primary=None, analysis={"maximumUnits": 10_000})
+    exposed = {n: VariantSums(units=5000) for n in ("control", "treatment")}
+    assert said(looked(counted(**exposed), spec)) == ("Inconclusive", None)
+    fewer = {**exposed, "control": VariantSums(units=4999)}
+    assert looked(counted(**fewer), spec).verdict is None
+
+
 def test_figures_of_variants() -> None:
     fallen = WIN["treatment"].model_copy(update={"fallback": 12, "crossed": 3})
     look = looked(counted({"1": {**WIN, "treatment": fallen}}))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a treatment breaks a limit: how much worse than the baseline is too much.
 
-A metric is bounded by a one-sided confidence sequence, so that a sound variant is ever turned off with a probability
-of at most alpha. Serving is judged by the last minute alone, one-sided with z > 3: it must be quick, and what was long
-ago must not hide what is now.
+A metric is bounded by a one-sided confidence sequence, so that each guardrail ever turns off a sound variant with a
+probability of at most alpha. Serving is judged by the last minute alone, one-sided with z > 3: it must be quick, and
+what was long ago must not hide what is now.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ def decide(spec: ExperimentSpec, look: Look) -> Decided:
     if look.breached:
         message = f"{look.breached.name}: {look.breached.message}"
         return Verdict(kind="GuardrailBreached", message=message, variant=look.breached.variant), ""
-    if spec.primary is None:
-        return None, "no metric decides"
     if not look.fresh:
         return None, look.freshness
+    if spec.primary is None:
+        return _unless_spent(spec, look, "no metric decides")
     return _counted(spec, spec.primary, look)
 
 
