@@ -16,6 +16,7 @@ from builders import feature_store, graph
 from experiment_builders import experiment, models_of_variants
 from situations import NOW, PLATFORM
 
+from endcap_api.assignment import Ranges
 from endcap_api.experiment_config import (
     ExperimentConfig,
     ExperimentServing,
@@ -260,6 +261,17 @@ def staged(*experiments: dict[str, Any]) -> Stage:
     for manifest in experiments or (experiment(),):
         stage.apply(manifest)
     return stage
+
+
+def running(**spec: Any) -> Stage:
+    """The split of `experiment_builders`, seen and carried."""
+    stage = staged(experiment(**spec))
+    stage.settle()
+    return stage
+
+
+def ranges_of(stage: Stage) -> dict[str, Ranges]:
+    return stage.record().allotted
 
 
 def counted(stage: Stage, *units: int, name: str = "ranker-v2", **metrics: Any) -> Reading:

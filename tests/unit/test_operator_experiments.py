@@ -3,31 +3,20 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import Any
 
 import pytest
-from builders import changed, graph, ranker
+from builders import changed, graph
 from experiment_builders import CONTROL, TREATMENT, experiment
-from experiment_stage import GRAPH, Stage, converted, counted, pods_fail, staged
+from experiment_stage import GRAPH, Stage, converted, counted, pods_fail, ranges_of, running, staged
 
-from endcap_api.assignment import Ranges, parse_ranges, size
+from endcap_api.assignment import Ranges, size
 from endcap_api.v1alpha1.kinds import KINDS
 from endcap_operator.plan.experiment.overlay import LEAD_MS
 
 METRIC = {"name": "bought", "unit": "customer_id", "event": "purchase", "conversion": True}
 MEASURED = {"store": "default", "metrics": [METRIC], "primary": "bought"}
-
-
-def running(**spec: Any) -> Stage:
-    stage = staged(experiment(**spec))
-    stage.settle()
-    return stage
-
-
-def ranges(stage: Stage) -> dict[str, Ranges]:
-    return {name: parse_ranges(texts) for name, texts in stage.record().ranges.items()}
 
 
 def moved(before: dict[str, Ranges], after: dict[str, Ranges]) -> int:
@@ -167,14 +156,14 @@ def test_all_replicas_begin_a_change_at_once_and_what_does_not_change_keeps_its_
 
 def test_a_change_of_weights_moves_the_fewest_buckets_and_counts_up() -> None:
     stage = running()
-    before = ranges(stage)
+    before = ranges_of(stage)
     stage.apply(experiment(variants=[{**CONTROL, "weight": 66}, {**TREATMENT, "weight": 34}]))
     stage.settle()
-    assert {name: size(owned) for name, owned in ranges(stage).items()} == {
+    assert {name: size(owned) for name, owned in ranges_of(stage).items()} == {
         "control": 6600,
         "treatment": 3400,
     }
-    assert moved(before, ranges(stage)) == 1600
+    assert moved(before, ranges_of(stage)) == 1600
     assert (stage.status()["revision"], stage.status()["epoch"], stage.status()["split"]) == (2, 2, "66/34")
     assert stage.status()["serving"] == "3/3"
     assert "1600 of 10000 buckets move" in stage.events[-1]
@@ -199,7 +188,7 @@ RAMP = {"steps": [{"coverage": 5, "hold": "10m"}, {"coverage": 50, "approval": T
 def test_a_ramp_rises_by_time_and_approval_and_nobody_switches() -> None:
     stage = running(ramp=RAMP)
     assert (stage.status()["phase"], stage.status()["traffic"]) == ("Ramping", "5%")
-    first, due = ranges(stage), stage.plan(stage.key()).due
+    first, due = ranges_of(stage), stage.plan(stage.key()).due
     assert due is not None
     assert due <= 600
     stage.passes(540)
@@ -215,12 +204,12 @@ def test_a_ramp_rises_by_time_and_approval_and_nobody_switches() -> None:
     for _ in range(2):
         stage.look(pods_fail(stage, errors=0))
     assert (stage.status()["phase"], stage.status()["traffic"]) == ("Running", "100%")
-    assert ranges(stage) == first
+    assert ranges_of(stage) == first
 
 
 def test_paused_everyone_gets_the_baseline_and_afterwards_nobody_is_reshuffled() -> None:
     stage = running()
-    before = ranges(stage)
+    before = ranges_of(stage)
     stage.apply(experiment(enabled=False))
     stage.settle()
     carried = stage.carried()
@@ -229,7 +218,7 @@ def test_paused_everyone_gets_the_baseline_and_afterwards_nobody_is_reshuffled()
     stage.apply(experiment())
     stage.settle()
     assert stage.status()["phase"] == "Running"
-    assert ranges(stage) == before
+    assert ranges_of(stage) == before
 
 
 def winning(**spec: Any) -> Stage:
@@ -357,123 +346,3 @@ def test_a_variant_whose_model_is_deleted_stays_for_the_baseline_to_stand_in() -
     assert "ranker-v2" in stage.graph_config.models
     assert stage.status()["phase"] == "Running"
     assert stage.condition("VariantsReady")["reason"] == "ModelNotFound"
-
-
-NEWER = changed(
-    changed(ranker("ranker-v2"), "spec.model.uri", "s3://models/ranker-v2/5.txt"),
-    "spec.model.sha256",
-    "f" * 64,
-)
-
-
-def test_a_model_is_held_at_what_is_measured_and_says_so() -> None:
-    stage = running()
-    before = stage.deployed("ranker-v2")
-    key = stage.apply(changed(NEWER, "spec.inputs[0].name", "margin"))
-    plan = stage.plan(key)
-    stage.settle()
-    assert stage.deployed("ranker-v2") == before
-    said = next(c for c in plan.status["conditions"] if c["type"] == "Progressing")
-    assert (said["status"], said["reason"]) == ("False", "PinnedByExperiment")
-    assert "Experiment ranker-v2 has begun with ranker-v2@4" in said["message"]
-    assert stage.condition("VariantDrift")["status"] == "True"
-    assert "ranker-v2@5" in stage.condition("VariantDrift")["message"]
-    assert stage.status()["phase"] == "Running"
-    assert [c.name for c in stage.graph_config.models["ranker-v2"].inputs] == ["household_share", "price"]
-
-
-def test_a_held_model_can_be_scaled_and_is_let_go_at_the_end() -> None:
-    stage = running()
-    key = stage.apply(changed(NEWER, "spec.replicas", {"min": 3}))
-    stage.settle()
-    deployment = next(m for k, m in stage.children[key].items() if k.kind == "Deployment")
-    assert deployment["spec"]["replicas"] == 3
-    assert stage.deployed("ranker-v2").version == "4"
-    stage.apply(experiment(decision={"abort": "a newer model is there"}))
-    stage.settle()
-    assert stage.status()["phase"] == "Aborted"
-    assert stage.deployed("ranker-v2").version == "5"
-    assert stage.condition("VariantDrift") == {}
-
-
-def test_the_baselines_model_is_held_as_well() -> None:
-    stage = running()
-    newer = changed(ranker(), "spec.model.sha256", "e" * 64)
-    stage.apply(newer)
-    stage.settle()
-    assert stage.deployed("basket-ranker").artefact.sha256 != "e" * 64
-    stage.delete(stage.key())
-    stage.settle()
-    assert stage.deployed("basket-ranker").artefact.sha256 == "e" * 64
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("salt", "mine"), ("revision", 9), ("phase", "Promoted"), ("epoch", 4), ("variants", [])],
-)
-def test_a_status_that_is_edited_is_written_again_and_told(field: str, value: Any) -> None:
-    """S26."""
-    stage = running()
-    before, text = copy.deepcopy(stage.status()), stage.data(GRAPH)["graph.json"]
-    stage.resources[stage.key()]["status"][field] = value
-    stage.settle()
-    assert stage.status() == before
-    assert stage.data(GRAPH)["graph.json"] == text
-    assert f"StatusRestored: status.{field} was edited" in stage.events[-1]
-
-
-@pytest.mark.parametrize("spoilt", [None, "{}", "[", '{"revision": 1}'])
-def test_a_record_that_is_gone_or_spoilt_is_made_again_and_reassigns_nobody(spoilt: str | None) -> None:
-    stage = running(variants=[{**CONTROL, "weight": 66}, {**TREATMENT, "weight": 34}])
-    stage.apply(experiment())
-    stage.settle()
-    before = ranges(stage)
-    data = next(iter(stage.children[stage.key()].values()))["data"]
-    if spoilt is None:
-        stage.children[stage.key()] = {}
-    else:
-        data["record.json"] = spoilt
-    assert not stage.write(GRAPH, stage.plan(GRAPH)), "meanwhile the graph goes on as it was"
-    stage.settle()
-    assert ranges(stage) == before
-    assert stage.status()["phase"] == "Running"
-    assert any(event.startswith("RecordRestored") for event in stage.events)
-
-
-def test_an_operator_that_is_killed_at_any_write_reassigns_nobody() -> None:
-    """Each turn of the course, with every number of writes done before the end: the ranges come out the same."""
-    turns: list[dict[str, Any]] = [
-        {},
-        {"variants": [{**CONTROL, "weight": 66}, {**TREATMENT, "weight": 34}]},
-        {"variants": [{**CONTROL, "weight": 66}, {**TREATMENT, "weight": 34}], "enabled": False},
-        {"variants": [{**CONTROL, "weight": 34}, {**TREATMENT, "weight": 66}]},
-        {
-            "variants": [{**CONTROL, "weight": 34}, {**TREATMENT, "weight": 66}],
-            "decision": {"promote": "treatment"},
-        },
-    ]
-    sound, told = staged(), []
-    for turn in turns:
-        sound.apply(experiment(**turn))
-        sound.settle()
-        told.append((ranges(sound), sound.status()["phase"]))
-    for most in (1, 2):
-        for stop in range(5):
-            stage = staged()
-            for turn, expected in zip(turns, told, strict=True):
-                stage.apply(experiment(**turn))
-                _killed(stage, most, stop)
-                stage.settle()
-                assert (ranges(stage), stage.status()["phase"]) == expected
-
-
-def _killed(stage: Stage, most: int, stop: int) -> None:
-    """The operator plans some resources wholly, and dies in the writes of the next."""
-    models = [
-        key for key in stage.resources if key.name in ("basket-ranker", "ranker-v2") and key != stage.key()
-    ]
-    keys = [stage.key(), GRAPH, *models]
-    for key in keys[:stop]:
-        stage.write(key, stage.plan(key))
-    if stop < len(keys):
-        stage.write(keys[stop], stage.plan(keys[stop]), most)
