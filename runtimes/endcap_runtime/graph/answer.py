@@ -104,18 +104,14 @@ class AnswerForm:
         notes = query.notes
         return {name: note.model for name in self.steps if (note := notes.get(name)) and note.model}
 
-    def lacking(self, query: Query) -> Iterator[tuple[str, str]]:
+    def _degraded(self, query: Query) -> list[dict[str, str]]:
         """The steps that the answer had to do without, and why."""
+        found = []
         for name in self.steps:
             note = query.notes.get(name)
             if note is not None and note.failure:
-                yield name, note.failure
-
-    def _degraded(self, query: Query) -> list[dict[str, str]]:
-        found = []
-        for name, failure in self.lacking(query):
-            self.degraded[name].inc()
-            found.append({"step": name, "reason": failure})
+                self.degraded[name].inc()
+                found.append({"step": name, "reason": note.failure})
         return found
 
 

@@ -73,6 +73,7 @@ class _Asked:
     explain: bool = False
     forced: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     query: Query | None = None
+    degraded: bool = False
     seconds: float = 0.0
     status: int = 0
 
@@ -166,8 +167,7 @@ class GraphApp:
     async def _response(self, asked: _Asked, scope: Scope, receive: Receive) -> Response:
         """The answer, or why there is none. Raises Left."""
         try:
-            query = await self._answered(asked, scope, receive)
-            return _answer(asked.served.pipeline, query)
+            return _answer(asked, await self._answered(asked, scope, receive))
         except Problem as problem:
             return _refusal(problem)
         except TooSlow:
@@ -217,7 +217,7 @@ class GraphApp:
                 query.assignments,
                 seconds,
                 answered=status == ANSWERED,
-                degraded=any(pipeline.answer.lacking(query)),
+                degraded=asked.degraded,
             )
         if status == ANSWERED:
             self._remember(pipeline.records, query)
@@ -268,9 +268,9 @@ def _explain(query_string: bytes) -> bool:
     raise Problem(422, "The query string does not fit.", [error])
 
 
-def _answer(pipeline: Pipeline, query: Query) -> Response:
-    took = monotonic() - query.call.deadline + pipeline.deadline
-    body = pipeline.answer.body(query, took * 1000)
+def _answer(asked: _Asked, query: Query) -> Response:
+    body = asked.served.pipeline.answer.body(query, (monotonic() - asked.arrived) * 1000)
+    asked.degraded = bool(body["degraded"])
     by = ",".join(f"{step}={model}" for step, model in body["served_by"].items())
     headers = [(b"endcap-served-by", by.encode())]
     if query.assignments:

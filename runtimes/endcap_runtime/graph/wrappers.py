@@ -33,13 +33,7 @@ class deadline(_Wrapped):  # noqa: N801 (used as a function from step to step)
 
     async def __call__(self, query: Query) -> Query:
         own = monotonic() + self.seconds
-        call = query.call
-        if own >= call.deadline:
-            return await self.step(query)
-        tightened = query.within(Call(own, call.request_id, call.traceparent))
-        done = await self.step(tightened)
-        done.call = call
-        return done
+        return await (self.step(query) if own >= query.call.deadline else _until(own, self.step, query))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +41,14 @@ class leaving(_Wrapped):  # noqa: N801
     """Gives the step half of the time that is left, so that who stands in for it when it fails has the other half."""
 
     async def __call__(self, query: Query) -> Query:
-        half = (query.call.deadline - monotonic()) / 2
-        return await deadline(self.step, half)(query)
+        return await _until((monotonic() + query.call.deadline) / 2, self.step, query)
+
+
+async def _until(own: float, step: Step, query: Query) -> Query:
+    call = query.call
+    done = await step(query.within(Call(own, call.request_id, call.traceparent)))
+    done.call = call
+    return done
 
 
 @dataclass(frozen=True, slots=True)

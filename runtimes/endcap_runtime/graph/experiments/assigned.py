@@ -15,13 +15,14 @@ from endcap_api.experiment_config import ExperimentConfig
 class Assigned:
     """Made before the first step; the step itself says what it served.
 
-    propensity: of the variant when chance decided, else 1. does: whether this experiment does the step; of those on
-    one step at most one. served: the variant that gave the step's result; None where it gave none, or was not
-    reached. failure: why the variant did not serve, or why the step failed altogether.
+    baseline: name of that variant. propensity: of the variant when chance decided, else 1. does: whether this
+    experiment does the step; of those on one step at most one. served: the variant that gave the step's result; None
+    where it gave none, or was not reached. failure: why the variant did not serve, or why the step failed altogether.
     """
 
     name: str
     config: ExperimentConfig
+    baseline: str
     variant: str
     reason: Reason
     unit: str | None

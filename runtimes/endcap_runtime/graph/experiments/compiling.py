@@ -26,14 +26,19 @@ def varied(config: GraphConfig, built: Built) -> Built:
         return built
     variants = {key: _variant(config, key[0], each) for key, each in built.variants.items()}
     on_step = tuple(dict.fromkeys(name for name, _ in variants))
-    step = VariedStep(built.spec.name, limited(config, built), variants, on_step)
+    shadowed = any(_watches(config, name) for name in on_step)
+    step = VariedStep(built.spec.name, limited(config, built), variants, on_step, shadowed)
     return built._replace(step=step)
 
 
 def _variant(config: GraphConfig, experiment: str, built: Built) -> Variant:
     step = limited(config, built)
-    asked_aside = (config.experiments or {})[experiment].mode == "shadow"
-    return Variant(step if built.spec.timeout or asked_aside else leaving(step))
+    return Variant(step if built.spec.timeout or _watches(config, experiment) else leaving(step))
+
+
+def _watches(config: GraphConfig, experiment: str) -> bool:
+    """Whether it serves nobody, and its variants are only asked beside the baseline."""
+    return (config.experiments or {})[experiment].mode == "shadow"
 
 
 def experiments_of(config: GraphConfig, built: Iterable[Built]) -> Experiments | None:
@@ -54,6 +59,7 @@ def _experiment(name: str, config: ExperimentConfig, variants: Variants, known: 
         config=config,
         assigner=assigner,
         fields=[(field, field.removeprefix("request.")) for field in config.unit],
+        baseline=config.baseline.name,
         targeting=compile_expression(config.targeting, known, "bool") if config.targeting else None,
         propensities={variant.name: assigner.propensity(variant.name) for variant in config.variants},
         steps={variant: each.step for (experiment, variant), each in variants.items() if experiment == name},

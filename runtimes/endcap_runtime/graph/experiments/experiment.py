@@ -23,14 +23,15 @@ Values = Mapping[str, object]
 class Experiment:
     """One experiment.
 
-    fields: of the request that name the unit: in expressions, and in the request. targeting: None targets everyone.
-    propensities: by variant. steps: of the variants but the baseline, each alone.
+    fields: of the request that name the unit: in expressions, and in the request. baseline: its name. targeting: None
+    targets everyone. propensities: by variant. steps: of the variants but the baseline, each alone.
     """
 
     name: str
     config: ExperimentConfig
     assigner: Assigner
     fields: Sequence[tuple[str, str]]
+    baseline: str
     targeting: Expression | None
     propensities: Mapping[str, float]
     steps: Mapping[str, Step]
@@ -38,19 +39,12 @@ class Experiment:
     def assigned(self, values: Values, given: Collection[str], forced: str | None) -> Assigned:
         """`given` are the fields that the request has; what is not given is no unit, whatever its default."""
         unit = unit_of(self.config.unit, {name: values[at] for at, name in self.fields if name in given})
-        decided = self._decided(unit, values, forced)
-        does = decided.reason in DECIDED
-        by_chance = decided.reason == "assigned"
+        variant, reason, bucket = self._decided(unit, values, forced)
+        text, kind = unit or (None, None)
+        propensity = self.propensities[variant] if reason == "assigned" else 1.0
+        does = reason in DECIDED
         return Assigned(
-            self.name,
-            self.config,
-            decided.variant,
-            decided.reason,
-            unit.text if unit else None,
-            unit.type if unit else None,
-            decided.bucket,
-            self.propensities[decided.variant] if by_chance else 1.0,
-            does,
+            self.name, self.config, self.baseline, variant, reason, text, kind, bucket, propensity, does
         )
 
     def _decided(self, unit: Unit | None, values: Values, forced: str | None) -> Decided:
@@ -100,7 +94,7 @@ def _settle(ours: Iterable[Assigned]) -> None:
     """One does the step: that another did means for the rest that it lies in another layer."""
     rivals = sorted((each for each in ours if each.does), key=_precedence)
     for each in rivals[1:]:
-        each.variant, each.reason, each.does = each.config.baseline.name, "other_layer", False
+        each.variant, each.reason, each.does = each.baseline, "other_layer", False
         each.propensity = 1.0
 
 

@@ -51,22 +51,23 @@ class VariedStep:
     """The step of a graph in whichever variant the request is assigned to.
 
     baseline: the step as the graph has it. variants: the others, by experiment and name. experiments: those on this
-    step.
+    step. shadowed: whether one of them only watches.
     """
 
     name: str
     baseline: Step
     variants: Mapping[tuple[str, str], Variant]
     experiments: Sequence[str]
+    shadowed: bool = False
 
     async def __call__(self, query: Query) -> Query:
         ours = [query.assignments[name] for name in self.experiments if name in query.assignments]
-        does = next((each for each in ours if each.does), None)
-        if does is not None and (variant := self.variants.get((does.name, does.variant))) is not None:
-            done = await variant.tried(query, does)
-            if done is not None:
-                _say(ours, does)
-                return done
+        for does in ours:
+            if does.does and (variant := self.variants.get((does.name, does.variant))) is not None:
+                done = await variant.tried(query, does)
+                if done is not None:
+                    _say(ours, does)
+                    return done
         return await self._as_it_is(query, ours)
 
     async def _as_it_is(self, query: Query, ours: Sequence[Assigned]) -> Query:
@@ -77,7 +78,7 @@ class VariedStep:
                 each.failure = each.failure or failed.reason
             raise
         _say(ours)
-        if any(each.reason == "shadowed" for each in ours):
+        if self.shadowed:
             query.notes[self.name].overlaid = query, done
         return done
 
@@ -85,4 +86,4 @@ class VariedStep:
 def _say(ours: Sequence[Assigned], served: Assigned | None = None) -> None:
     """Who gave the result. For an experiment that did not do the step that is its baseline, the step without it."""
     for each in ours:
-        each.served = each.variant if each is served else each.config.baseline.name
+        each.served = each.variant if each is served else each.baseline
