@@ -329,6 +329,7 @@ def test_a_broken_guardrail_rolls_back(phase: str) -> None:
     ramp = {"steps": [{"coverage": 5, "hold": "1h"}]} if phase == "Ramping" else None
     trial = Trial(experiment(ramp=ramp, guardrails=[{"serving": "errorRate", "limit": 1}]))
     trial.until(phase, arms(treatment=750) if phase == "AwaitingApproval" else None)
+    trial.facts = replace(FACTS, problems=("its traffic goes on",))
     found = trial.step(None, failing())
     assert (found.record.phase, found.record.spoilt) == ("RolledBack", "errorRate")
     assert found.transitions[0].message.startswith("errorRate: treatment: 10.0% of 900 against 0.0% of 900")

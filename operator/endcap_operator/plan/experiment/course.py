@@ -12,6 +12,7 @@ from collections.abc import Callable
 from endcap_api.assignment import allocate, quotas
 from endcap_api.experiment_config import weights_of
 from endcap_api.v1alpha1.experiment import ExperimentSpec
+from endcap_api.v1alpha1.status import Phase
 from endcap_operator.analysis.look import Epoch, Look, Verdict
 from endcap_operator.analysis.words import shown_ratio
 from endcap_operator.plan.experiment.beginning import changed, first, fixed, sizes_of, texts_of, told_of
@@ -21,6 +22,9 @@ from endcap_operator.plan.experiment.ramp import climb
 from endcap_operator.plan.experiment.record import Record
 
 __all__ = ["Advanced", "Facts", "advance"]
+
+# Those in which both sides are served, and so can be compared.
+_COMPARED: tuple[Phase, ...] = ("Ramping", "Running", "AwaitingApproval")
 
 
 def advance(
@@ -70,7 +74,10 @@ def _pause(m: Moment) -> Advanced | None:
 
 
 def _stand_still(m: Moment) -> Advanced | None:
-    """What it began with was changed behind the API server's rules, or it no longer fits its graph."""
+    """What it began with was changed behind the API server's rules, or it no longer fits its graph.
+
+    Whoever is in it is served as before.
+    """
     if fields := changed(m.facts.name, m.spec, m.record):
         named = ", ".join(f"spec.{field}" for field in fields)
         return m.stays(f"{named} is not what it began with: put it back, or create another Experiment")
@@ -111,8 +118,9 @@ def _resume(m: Moment) -> Advanced | None:
 
 
 def _roll_back(m: Moment) -> Advanced | None:
-    found = m.look.breached if m.look and m.record.phase != "Promoting" else None
-    if found is None:
+    """One that stands still too: its traffic goes on."""
+    found = m.look.breached if m.look else None
+    if found is None or m.record.phase not in _COMPARED:
         return None
     verdict = Verdict(kind="GuardrailBreached", variant=found.variant, message=found.message)
     return m.goes("RolledBack", f"{found.name}: {found.message}", verdict=verdict, spoilt=found.name)
@@ -120,7 +128,9 @@ def _roll_back(m: Moment) -> Advanced | None:
 
 def _distrust(m: Moment) -> Advanced | None:
     """Units that are not where they should be spoil the verdict for good, one that was found already too."""
-    if m.look is None or m.look.sample_ratio.state != "mismatch" or m.record.mismatch:
+    if m.look is None or m.look.sample_ratio.state != "mismatch":
+        return None
+    if m.record.mismatch or m.record.phase not in _COMPARED:
         return None
     said = f"sample ratio {shown_ratio(m.look.sample_ratio)}: {_counted(m.look)}"
     verdict = Verdict(kind="Invalid", message=said)
@@ -188,7 +198,7 @@ def _retell(m: Moment) -> Advanced | None:
 def _promote(m: Moment) -> Advanced | None:
     """A person decides, whatever the figures say."""
     winner = m.spec.decision.promote if m.spec.decision else None
-    if winner is None or m.record.phase not in ("Ramping", "Running", "AwaitingApproval"):
+    if winner is None or m.record.phase not in _COMPARED:
         return None
     return m.goes("Promoting", f"everyone gets {winner}: decision.promote", everyone=winner)
 
@@ -212,11 +222,11 @@ _RULES: tuple[Callable[[Moment], Advanced | None], ...] = (
     _promoted,
     _retell,
     _pause,
+    _roll_back,
+    _distrust,
     _stand_still,
     _begin,
     _resume,
-    _roll_back,
-    _distrust,
     _reweigh,
     _promote,
     _await_graph,

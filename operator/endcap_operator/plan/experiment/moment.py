@@ -20,7 +20,7 @@ NEXT_LOOK = "the next look"
 class Facts:
     """What the operator knows of the world.
 
-    id: of the experiment. problems: why it is not accepted; the graph then serves nothing of it, and it stands still.
+    id: of the experiment. problems: why it is not accepted; it then stands still, and one that has begun is served on.
     pins: by variant, what its model serves now (of the baseline: the model of the step as the graph has it); a
     variant that names no model, or whose model is not known, is not in it. unready: variants whose model is not ready
     or not known, and all of them while the graph is not. synced: every ready replica of the graph serves the record's
