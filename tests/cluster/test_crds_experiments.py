@@ -4,18 +4,23 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
 import pytest
+from api_server import ApiServer
 from builders import REMOVED, changed
 from experiment_builders import experiment, measured, shadow
 from experiment_refusals import KEPT, Kept
 from installed import Kubectl, answer
+from kube import Client
+from odd_values import WITHIN_JSON, paths
 
 from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.status import ExperimentStatus
+from endcap_api.validation import InvalidSpec, read
 
 _NUMBERS = count(1)
 NAMESPACE = "--namespace=experiments"
@@ -229,6 +234,33 @@ def test_the_largest_experiment_is_within_what_rules_may_cost(kube: Kubectl, beg
     assert "replaced" in replaced(kube, bare, "spec.variants[3].weight", 2)
     other = asked(kube, bare, "spec.variants[3].inputs.input_7", "2.0")
     assert "spec.variants can change in weight alone" in other
+
+
+def test_one_reader_takes_what_the_other_takes(api_server: ApiServer, namespace: None) -> None:
+    """Odd values anywhere. Not `null`, for which the API server puts a default where there is one."""
+    draw = random.Random(20261124)  # noqa: S311  # the same values in each run
+    places = [
+        (each, path) for each in (experiment(), measured(), shadow()) for path in paths(each["spec"], "spec")
+    ]
+    client, seen = Client(api_server.kubeconfig), {"ok": 0, "refused": 0}
+    asked = {"dryRun": "All", "fieldValidation": "Strict"}
+    for _ in range(400):
+        manifest, path = draw.choice(places)
+        odd = changed(manifest, path, draw.choice(WITHIN_JSON))
+        told = client.send("POST", client.path("Experiment", "experiments"), params=asked, json=odd)
+        verdict = _verdict(odd)
+        assert verdict == ("ok" if told.status_code == 201 else "refused"), (path, odd, told.text)
+        seen[verdict] += 1
+    client.close()
+    assert min(seen.values()) > 40
+
+
+def _verdict(manifest: dict[str, Any]) -> str:
+    try:
+        read(manifest)
+    except InvalidSpec:
+        return "refused"
+    return "ok"
 
 
 def test_an_experiment_can_be_waited_for(kube: Kubectl, begin: Begin) -> None:
