@@ -302,6 +302,27 @@ def test_the_keys_are_made_once_and_read_by_nobody(world: Operated, running: str
     assert not any(key in text for text in seen)
 
 
+def test_what_cannot_be_written_down_is_not_decided(world: Operated, running: str) -> None:
+    """Row 18: a quota keeps the record from being made again, and nothing is told that is not in it."""
+    before, text = status(world, running), told(world, running)
+    limits = {"hard": {"count/configmaps": "1"}}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": limits}
+    world.client.create(quota, running)
+    counted = {**limits, "used": {"count/configmaps": "1"}}
+    world.client.patch("ResourceQuota", running, "none", {"status": counted}, "status")
+    world.client.delete("ConfigMap", running, f"{NAME}-experiment")
+    found = world.says("Experiment", running, NAME, "Degraded", "ChildRefused")
+    assert "exceeded quota" in found["message"]
+    now = status(world, running)
+    assert {n: now[n] for n in ("phase", "revision", "variants")} == {
+        n: before[n] for n in ("phase", "revision", "variants")
+    }
+    assert told(world, running) == text, "the graph goes on as it was"
+    world.client.delete("ResourceQuota", running, "none")
+    synced(world, running, 2)
+    assert condition({"status": status(world, running)}, "Degraded") == {}
+
+
 @pytest.fixture(scope="module")
 def judged(world: Operated) -> dict[str, dict[str, Any]]:
     """Every experiment that is sound in shape and wrong on its graph, side by side with what the operator says."""
