@@ -240,6 +240,16 @@ async def test_a_request_without_a_unit_is_not_told(shop: TryingShop, door: Expo
     assert await told(engine, door) == []
 
 
+async def test_a_unit_that_no_store_takes_is_counted_and_keeps_no_other(
+    shop: TryingShop, door: ExposureDoor
+) -> None:
+    engine = shop.trying(shop.ranked(), ranker_v2=experiment(exposures=door.url))
+    for unit in ("é" * 513, "e" * 1024):
+        await engine.ask(**request(unit))
+    assert [each["unit"] for each in await told(engine, door)] == ["e" * 1024]
+    assert engine.counted("experiment_exposures_total", graph="basket", outcome="dropped") == 1
+
+
 async def test_an_experiment_whose_exposures_nobody_keeps_tells_none(
     shop: TryingShop, door: ExposureDoor
 ) -> None:

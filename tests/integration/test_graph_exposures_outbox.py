@@ -136,14 +136,8 @@ async def test_pauses_grow_and_are_not_those_of_all_pods_at_once(door: ExposureD
     assert gaps[0] >= 0.2
     assert gaps[1] >= 0.4
     assert gaps[2] >= 0.8
-    drawn = {round(sender.outbox._pause_after(_later()), 6) for _ in range(8)}
+    drawn = {round(sender.outbox._pause_after(1.0), 6) for _ in range(8)}
     assert len(drawn) == 8
-
-
-def _later() -> Any:
-    from endcap_runtime.graph.exposures.ingest import Later
-
-    return Later("…", 1.0)
 
 
 async def test_one_that_does_not_fit_costs_no_other(door: ExposureDoor, sender: Sender) -> None:
@@ -174,6 +168,17 @@ async def test_one_that_is_refused_and_not_named_is_found(
     assert sender.dropped == 1
     assert "u77" not in door.units
     assert len(door.batches) < 30
+
+
+async def test_a_store_that_refuses_all_is_not_asked_without_end(door: ExposureDoor, sender: Sender) -> None:
+    """As one of another version may: what it names is a few at a time, and all is told again."""
+    door.answers = lambda _: refusing("exposures[0].schema")
+    sender.put(*(f"u{number}" for number in range(400)))
+    await until(lambda: sender.dropped > 12)
+    await asyncio.sleep(1.0)
+    assert len(door.batches) < 20
+    door.answers = lambda _: TAKEN
+    await until(lambda: sender.sent + sender.dropped == 400)
 
 
 async def test_of_too_many_the_oldest_go_and_are_told_again_when_they_come_again(door: ExposureDoor) -> None:

@@ -28,6 +28,8 @@ BATCH, BATCH_BYTES = 500, 512 << 10
 # Exposures of as many requests as come meanwhile go together: that is a call for all of them, not one for each.
 GATHER_SECONDS = 0.1
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+# So many refusals with nothing taken between them are no bad exposure but a store that takes none of ours.
+_REFUSES_ALL = 12
 _SILENCE_SECONDS = 10.0
 _HURRIED_PAUSE = 0.05
 
@@ -51,6 +53,7 @@ class Outbox:
         self._bytes = 0
         self._largest = BATCH  # less, for as long as one that nobody names is looked for
         self._pause = FIRST_PAUSE
+        self._refusals = 0  # in a row
         self._sending: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._silent_until = 0.0
@@ -115,20 +118,22 @@ class Outbox:
         except Later as later:
             self._tell(str(later))
             self._put_back(batch)
-            return self._pause_after(later)
+            return self._pause_after(later.seconds)
         except Refused as refused:
             self._tell(str(refused))
             self._sort_out(batch, refused.places)
-            return 0.0
+            self._refusals += 1
+            return self._pause_after(0.0) if self._refusals > _REFUSES_ALL else 0.0
         self._done(batch)
         for each in batch:
             each.sent.inc()
-        self._pause, self._largest = FIRST_PAUSE, min(2 * self._largest, BATCH)
+        self._pause, self._largest, self._refusals = FIRST_PAUSE, min(2 * self._largest, BATCH), 0
         return 0.0
 
-    def _pause_after(self, later: Later) -> float:
+    def _pause_after(self, asked: float) -> float:
+        """At least as long as it was asked for, in seconds."""
         pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
-        return max(later.seconds, pause) * random.uniform(1.0, 1.5)  # noqa: S311 (no secret)
+        return max(asked, pause) * random.uniform(1.0, 1.5)  # noqa: S311 (no secret)
 
     def _sort_out(self, batch: Sequence[Exposure], places: frozenset[int]) -> None:
         """Gives up those that were named; where none was, a part of the batch is tried, down to one alone."""

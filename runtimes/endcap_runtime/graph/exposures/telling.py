@@ -7,6 +7,7 @@ import asyncio
 import time
 from typing import NamedTuple
 
+from endcap_runtime.features.experiments.units import fault_of
 from endcap_runtime.graph.exposures.form import ExposureForm, Moment
 from endcap_runtime.graph.exposures.ingest import Ingest
 from endcap_runtime.graph.exposures.outbox import MOST, Exposure, Outbox
@@ -50,7 +51,9 @@ class Exposures:
         moment = passed.moment
         for experiment, met in form.met(query.assignments):
             key = experiment.key(met)
-            if self._told.first(key, moment.time_ms // DAY_MS):
+            if fault_of(met.unit):
+                form.dropped.inc()  # no store takes such a unit, and others would wait behind it
+            elif self._told.first(key, moment.time_ms // DAY_MS):
                 body = form.body(experiment, met, query, moment)
                 self._outbox(experiment.store).put(Exposure(key, body, form.sent, form.dropped))
 
