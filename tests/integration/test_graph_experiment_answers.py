@@ -196,6 +196,67 @@ async def test_two_experiments_on_two_steps_know_nothing_of_each_other(shop: Try
     assert len(seen) == 4
 
 
+async def test_two_experiments_on_one_step_share_the_units_of_a_layer(shop: TryingShop) -> None:
+    """One tries another model, one another order; a unit meets one of them, and the other says so."""
+    left = experiment(
+        salt="left", variants=two({"model": CHALLENGER}), layer={"name": "rank", "buckets": ["0-5000"]}
+    )
+    right = experiment(
+        salt="right",
+        id="0ddba11",
+        variants=two({"by": "0.0 - candidate.score"}),
+        layer={"name": "rank", "buckets": ["5000-10000"]},
+    )
+    engine = shop.trying(ranked(shop), left=left, right=right)
+    for unit in units(40):
+        answer = await engine.ask(**{**CART, "customer": unit})
+        on_left = bucket("layer/rank", unit) < 5000
+        tried, other = ("left", "right") if on_left else ("right", "left")
+        assert answer["experiments"][tried] == {"variant": "treatment", "reason": "assigned"}
+        assert answer["experiments"][other] == {"variant": "control", "reason": "other_layer"}
+        assert answer["served_by"].get("rank") == (f"{CHALLENGER}@2" if on_left else None)
+    said = (await engine.explain(**{**CART, "customer": "shopper-0"}))["rank"]["experiments"]
+    assert [each["name"] for each in said] == ["left", "right"]
+
+
+async def test_a_split_goes_on_beside_a_shadow_of_its_step(shop: TryingShop) -> None:
+    split = experiment(salt="split", layer={"name": "rank", "buckets": ["0-5000"]})
+    shadow = experiment(
+        salt="shade", id="0ddba11", mode="shadow", layer={"name": "rank", "buckets": ["5000-10000"]}
+    )
+    engine = shop.trying(ranked(shop), split=split, shade=shadow)
+    reasons = set()
+    for unit in units(40):
+        answer = await engine.ask(**{**CART, "customer": unit})
+        said = answer["experiments"]
+        reasons.add((said["split"]["reason"], said["shade"]["reason"]))
+        assert said["shade"]["variant"] == "control"
+        assert "served" not in said["shade"]
+        treated = said["split"]["variant"] == "treatment"
+        assert products(answer) == (DEAREST_FIRST[::-1] if treated else DEAREST_FIRST)
+    assert reasons == {("assigned", "other_layer"), ("other_layer", "shadowed")}
+
+
+async def test_an_experiment_that_is_gone_leaves_the_page_and_comes_back_empty(shop: TryingShop) -> None:
+    engine = shop.trying(ranked(shop), ranker_v2=experiment(variants=everyone_in("treatment")))
+    await engine.ask(**CART)
+    assert (await page(engine)).experiments["ranker-v2"].variants["treatment"].requests == 1
+    tried = engine.serving.served
+    engine.serving.served = shop.load(engine, ranked(shop))
+    assert (await page(engine)).experiments == {}
+    engine.serving.served = tried
+    assert (await page(engine)).experiments["ranker-v2"].variants["treatment"].requests == 0
+
+
+async def test_a_new_revision_of_an_experiment_goes_on_with_what_was_counted(shop: TryingShop) -> None:
+    """A rollback changes the revision, and is not to forget why it came."""
+    engine = shop.trying(ranked(shop), ranker_v2=experiment(variants=everyone_in("treatment")))
+    await engine.ask(**CART)
+    engine.serving.served = shop.load(engine, ranked(shop), ranker_v2=experiment(revision=4))
+    found = (await page(engine)).experiments["ranker-v2"]
+    assert (found.revision, found.variants["treatment"].requests) == (4, 1)
+
+
 async def test_the_pages_say_what_is_served(shop: TryingShop) -> None:
     engine = shop.trying(ranked(shop), ranker_v2=experiment())
     given = units(30)

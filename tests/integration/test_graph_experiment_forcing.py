@@ -180,6 +180,18 @@ def test_the_key_is_never_logged_nor_answered(server: GraphServer) -> None:
     assert KEY not in server.log
 
 
+def test_units_are_in_the_answer_alone(server: GraphServer) -> None:
+    """Neither logs nor pages tell who was assigned."""
+    unit = "canary-4711-of-nobody"
+    answer = httpx.post(f"{server.url}/basket", json={"customer": unit}).json()
+    assert answer["customer"] == unit
+    httpx.post(f"{server.url}/basket", json={"customer": unit, "limit": 0})
+    for path in ("/metrics", "/-/experiments", "/-/revision", "/docs", "/openapi.json"):
+        assert unit not in httpx.get(f"{server.url}{path}").text
+    time.sleep(0.1)
+    assert unit not in server.log
+
+
 def test_keys_are_compared_in_constant_time(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[Any, Any]] = []
 

@@ -79,8 +79,11 @@ class Counting:
         return self._shadows.setdefault((identity, variant), Window(Compared)).now(monotonic())
 
     def page(self, experiments: Experiments | None) -> ServingPage:
-        """Of the experiments that are served."""
+        """Of the experiments that are served; those that are no more are forgotten."""
         by_name = experiments.by_name if experiments else {}
+        ids = {each.config.id for each in by_name.values()}
+        self._windows = {key: each for key, each in self._windows.items() if key[0] in ids}
+        self._shadows = {key: each for key, each in self._shadows.items() if key[0] in ids}
         now = monotonic()
         return ServingPage(
             window_ms=WINDOW_MS, experiments={name: self._of(each, now) for name, each in by_name.items()}
