@@ -188,6 +188,12 @@ async def test_where_the_baseline_has_nothing_there_is_nothing_to_compare(shop: 
     assert shop.challenger.calls == []
 
 
+async def test_a_request_that_got_no_answer_is_not_compared(shop: TryingShop) -> None:
+    engine = shop.trying(shop.basket().rank(model="basket-ranker").select("-1"), ranker_v2=shadow())
+    assert (await engine.post(CART)).status_code == 503
+    assert outcomes(engine) == {"compared": 0, "failed": 0, "dropped": 0}
+
+
 async def test_who_takes_no_part_is_asked_for_nothing(shop: TryingShop) -> None:
     nobody = [{**each, "buckets": []} for each in shadow()["variants"]]
     for change in ({"enabled": False}, {"targeting": "false"}, {"variants": nobody}):
@@ -251,6 +257,39 @@ async def test_a_shadow_is_never_told_as_an_exposure(shop: TryingShop) -> None:
             await engine.ask(**{**CART, "customer": f"u{number}"})
         await asyncio.sleep(0.3)
         assert (engine.exposures.waiting, door.batches) == (0, [])
+
+
+async def test_a_shadow_changes_no_exposure_of_another_experiment(shop: TryingShop) -> None:
+    """Not even a covariate that reads the step that it is about."""
+    graph = shop.graph().recall("together", "item-cooccurrence").ask("intent", "micro-intent")
+    graph = intending(shop, graph.rank(model="basket-ranker").select(), "a feast")
+    intent = shop.models["micro-intent"]
+    shop.challenger.answer = lambda columns: {**intent.answer(columns), "confidence": [0.0]}
+    split = experiment(
+        id="0" * 12,
+        covariates={"revenue": "intent.confidence"},
+        variants=[
+            {"name": "control", "baseline": True, "buckets": [], "weight": 0},
+            {"name": "treatment", "by": "0.0 - candidate.price", "buckets": ["0-10000"], "weight": 10_000},
+        ],
+    )
+    exposures = []
+    async with ExposureDoor() as door:
+        for beside in ({}, {"intent_v2": {**shadow("intent"), "salt": "basket.intent.intent-v2"}}):
+            engine = shop.trying(graph, ranker_v2={**split, "exposures": door.url}, **beside)
+            await engine.ask(**CART)
+            await idle(engine)
+            await until(lambda: door.taken)
+            exposures.append(door.taken.pop())
+        await asyncio.sleep(0.2)
+        assert door.taken == []
+    assert len(shop.challenger.calls) == 1
+    one, other = ({n: v for n, v in each.items() if n not in _MOMENT} for each in exposures)
+    assert one == other
+    assert one["covariates"] == {"revenue": pytest.approx(0.6213871)}
+
+
+_MOMENT = ("time_ms", "latency_ms", "request_id")
 
 
 @pytest.mark.parametrize("step", ["intent", "rank"])
