@@ -8,7 +8,8 @@ the same write that makes the next one wanted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from functools import lru_cache
+from typing import TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -42,6 +43,12 @@ def kept_features(data: Mapping[str, str]) -> FeaturesConfig | None:
 
 
 def _read(of: type[Read], text: str | None) -> Read | None:
+    return cast("Read | None", _parsed(of, text))
+
+
+# Few: a configuration that is parsed is many times its text, and all of them together would fill the memory.
+@lru_cache(maxsize=256)
+def _parsed(of: type[Element], text: str | None) -> Element | None:
     try:
         return of.model_validate_json(text) if text else None
     except ValidationError:
@@ -100,10 +107,11 @@ def nudges(pods: Sequence[Pod], revision: str) -> Iterator[Nudge]:
 
 def refreshes(wanted: Configured, data: Mapping[str, str], pods: Sequence[Pod]) -> Iterator[Nudge]:
     """Once, with the write of another features.json, where the graph's own revision does not change with it."""
-    before, features = _read(GraphConfig, data.get(WANTED)), wanted.features
-    if features is None or before is None or before.revision != wanted.graph.revision:
+    features = wanted.features
+    if features is None or data.get(FEATURES) == text_of(features):
         return
-    if data.get(FEATURES) != text_of(features):
+    before = _read(GraphConfig, data.get(WANTED))
+    if before is not None and before.revision == wanted.graph.revision:
         yield from (Nudge(pod, features.revision) for pod in pods if serves(pod, before.revision))
 
 

@@ -19,6 +19,7 @@ from endcap_api.runtime_config import (
 from endcap_api.v1alpha1.featureview import FeatureViewSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_operator.keys import Manifest
+from endcap_operator.manifests.configuration import WANTED
 from endcap_operator.manifests.features import secrets_of
 from endcap_operator.manifests.graph import Configured, graph_children
 from endcap_operator.manifests.identity import Identity
@@ -86,14 +87,22 @@ def _secrets(identity: Identity, observed: Observed) -> tuple[NewSecret, ...]:
 
 def _configured(situation: Situation) -> Configured | None:
     """Experiments come and go, and are rolled back, whatever keeps the graph's own spec from being served."""
-    observed, before = situation.observed, kept(data_of(_config_map(situation)))
-    found = before if situation.obstacle else _wanted(situation)
+    identity, observed = situation.resource.identity, situation.observed
+    found = kept(data_of(_config_map(situation))) if situation.obstacle else _wanted(situation)
     if found is None:
         return None
-    served = before.graph if before else None
+    served = _carrying(identity, observed)
     bare = found.graph.model_copy(update={"experiments": None})
     graph = activated(overlaid_config(bare, served, observed), served, observed.now_ms)
     return replace(found, graph=graph)
+
+
+def _carrying(identity: Identity, observed: Observed) -> GraphConfig | None:
+    """The configuration that is there, where experiments make a difference: to read it costs some milliseconds."""
+    data = data_of(observed.child(identity, "ConfigMap"))
+    marked = any(mark in data.get(WANTED, "") for mark in ('"experiments"', '"activateAtMs"'))
+    before = kept(data) if marked or any(observed.experiments()) else None
+    return before.graph if before else None
 
 
 def _wanted(situation: Situation) -> Configured:
@@ -152,7 +161,6 @@ def _problems(graph: Keyed[GraphConfig]) -> str:
 
 
 def _contracts(identity: Identity, spec: InferenceGraphSpec, observed: Observed) -> dict[str, ModelContract]:
-    before = kept(data_of(observed.child(identity, "ConfigMap")))
-    held = held_contracts(observed, before.graph if before else None)
-    models = {**all_contracts(identity.namespace, observed), **held}
+    held = held_contracts(observed, _carrying(identity, observed))
+    models = {**all_contracts(identity.namespace, observed, models_called(spec)), **held}
     return {name: models[name] for name in models_called(spec) if name in models}

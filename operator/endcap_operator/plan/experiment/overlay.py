@@ -7,7 +7,8 @@ lock, and an overlay that no longer fits must not cost the graph its configurati
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 
 from endcap_api.experiment_checks import Placed, check_experiment, check_served_experiments, conflicts
@@ -34,7 +35,12 @@ _BARE = {"experiments": None, "activate_at_ms": None}
 
 def records_of(observed: Observed) -> Iterator[tuple[str, ExperimentSpec, Record | None]]:
     for name, spec, other in observed.experiments():
-        yield name, spec, read_record(other.record, experiment_id(other.uid))
+        yield name, spec, _read(other.record, experiment_id(other.uid))
+
+
+@lru_cache(maxsize=MOST)
+def _read(text: str | None, identity: str) -> Record | None:
+    return read_record(text, identity)
 
 
 def routed_records(observed: Observed) -> Iterator[tuple[str, ExperimentSpec, Record]]:
@@ -65,10 +71,16 @@ def measured_in(store: str, observed: Observed) -> Iterator[tuple[str, MeasuredC
             yield name, measured_config(spec, experiment_id(other.uid))
 
 
-def all_contracts(namespace: str, observed: Observed) -> dict[str, ModelContract]:
-    """Of every model that is seen."""
+def all_contracts(
+    namespace: str, observed: Observed, names: Collection[str] | None = None
+) -> dict[str, ModelContract]:
+    """Of every model that is seen, or of those that are named."""
     specs = observed.specs(ModelDeploymentSpec)
-    return {name: ModelContract.of(spec, model_url(name, namespace)) for name, spec in specs.items()}
+    return {
+        name: ModelContract.of(spec, model_url(name, namespace))
+        for name, spec in specs.items()
+        if names is None or name in names
+    }
 
 
 def held_contracts(observed: Observed, before: GraphConfig | None) -> dict[str, ModelContract]:
@@ -85,6 +97,8 @@ def held_contracts(observed: Observed, before: GraphConfig | None) -> dict[str, 
 
 def overlaid_config(config: GraphConfig, before: GraphConfig | None, observed: Observed) -> GraphConfig:
     """The configuration of a graph with the experiments on it, and the contracts of the models of their variants."""
+    if not any(observed.experiments()):
+        return config
     contracts = {
         **all_contracts(config.namespace, observed),
         **held_contracts(observed, before),
@@ -138,6 +152,13 @@ def _problems_on(pair: Keyed[tuple[ExperimentSpec, GraphConfig | None]]) -> tupl
 
 def _differs(name: str, spec: ExperimentSpec, record: Record) -> bool:
     """Whether the spec asks for what has not been decided (yet): then what was decided last stays."""
+    began = json.dumps(record.began, sort_keys=True)
+    return _is_another(name, Keyed(f"{record.told}{began}{spec.model_dump_json()}", (spec, record)))
+
+
+@lru_cache(maxsize=MOST)
+def _is_another(name: str, pair: Keyed[tuple[ExperimentSpec, Record]]) -> bool:
+    spec, record = pair.value
     return record.told != told_of(spec) or bool(changed(name, spec, record))
 
 
