@@ -1,85 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The course of an experiment, a situation a test: where it goes, what that changes, and what it says."""
+"""The course of an experiment by itself: how it begins, climbs and ends, and what that changes and says."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from measured_experiments import ID, METRIC, NOW, converted, counted, experiment, page, weighed
+from experiment_trial import (
+    FACTS,
+    MINUTE,
+    MISMATCHED,
+    OTHER,
+    PIN,
+    RAMP,
+    Trial,
+    arms,
+    failing,
+    ranges,
+    running,
+)
+from measured_experiments import converted, counted, experiment, weighed
 
-from endcap_api.assignment import quotas, size
-from endcap_api.experiment_config import ExperimentSums, VariantServing, VariantSums
-from endcap_api.v1alpha1.experiment import ExperimentSpec
-from endcap_operator.analysis.looking import Seen, look_at
-from endcap_operator.plan.experiment.course import Advanced, Facts, advance
-from endcap_operator.plan.experiment.record import Pin, Record, assigned_of
-
-MINUTE = 60_000
-PIN = Pin(model="basket-ranker-v2", label="basket-ranker-v2@2", sha256="2" * 64)
-OTHER = Pin(model="basket-ranker-v2", label="basket-ranker-v2@3", sha256="3" * 64)
-FACTS = Facts("ranker-v2", ID, pins={"treatment": PIN}, synced=True, named=frozenset({"control"}))
-RAMP = {
-    "steps": [
-        {"coverage": 5, "hold": "10m", "minimumUnits": 500},
-        {"coverage": 50, "approval": True},
-        {"coverage": 100},
-    ]
-}
-
-
-def arms(control: int = 500, treatment: int = 500, units: int = 5000) -> dict[str, VariantSums]:
-    return {"control": converted(units, control), "treatment": converted(units, treatment)}
-
-
-@dataclass
-class Trial:
-    """An experiment under way; each call is one plan of the operator."""
-
-    spec: ExperimentSpec = field(default_factory=experiment)
-    facts: Facts = FACTS
-    record: Record | None = None
-    now: int = NOW
-
-    def changed(self, **changes: Any) -> Trial:
-        said = {**self.spec.dump(), **changes}
-        self.spec = ExperimentSpec.model_validate({k: v for k, v in said.items() if v is not None})
-        return self
-
-    def step(
-        self, sums: dict[str, VariantSums] | ExperimentSums | None = None, *pages: Any, minutes: float = 1
-    ) -> Advanced:
-        self.now += round(minutes * MINUTE)
-        told = counted(**sums) if isinstance(sums, dict) else sums
-        if told is not None:
-            told = told.model_copy(update={"at_ms": told.at_ms + self.now - NOW})
-        look = None
-        if (told is not None or pages) and self.record is not None:
-            look = look_at(self.spec, self.record.epochs, Seen(told, pages), self.now)
-        found = advance(self.spec, self.record, self.facts, look, self.now)
-        self.record = found.record
-        return found
-
-    def until(self, phase: str, sums: dict[str, VariantSums] | None = None) -> Trial:
-        for _ in range(12):
-            if self.step(sums).record.phase == phase:
-                return self
-        raise AssertionError(f"{self.record and self.record.phase} is never {phase}")
-
-    @property
-    def known(self) -> Record:
-        assert self.record is not None
-        return self.record
-
-
-def running(**changes: Any) -> Trial:
-    return Trial(experiment(**changes)).until("Running")
-
-
-def ranges(trial: Trial) -> dict[str, list[str]]:
-    return dict(trial.known.ranges)
-
+from endcap_api.assignment import covered
+from endcap_operator.plan.experiment.course import Facts
+from endcap_operator.plan.experiment.record import assigned_of
 
 # Before it begins
 
@@ -185,8 +130,6 @@ def test_whoever_is_in_stays_and_nobody_changes_variant() -> None:
 
 
 def assigned_buckets(assigned: Any) -> dict[int, str]:
-    from endcap_api.assignment import covered
-
     return {
         b: name
         for name, owned in assigned.ranges.items()
@@ -290,9 +233,6 @@ def test_units_that_are_spent_end_it() -> None:
     assert found.record.verdict.kind == "Inconclusive"
 
 
-MISMATCHED = {"control": converted(9000, 900), "treatment": converted(5000, 750)}
-
-
 def test_a_mismatch_is_for_ever() -> None:
     trial = running(onWin="promote")
     found = trial.step(MISMATCHED)
@@ -318,10 +258,6 @@ def test_a_mismatch_ends_when_the_units_are_spent() -> None:
     trial = running(analysis={"maximumUnits": 20_000})
     trial.step(MISMATCHED)
     assert trial.step({n: converted(10_000, 900) for n in ("control", "treatment")}).record.phase == "Ended"
-
-
-def failing() -> Any:
-    return page(control=VariantServing(requests=900), treatment=VariantServing(requests=900, errors=90))
 
 
 @pytest.mark.parametrize("phase", ["Ramping", "Running", "AwaitingApproval"])
@@ -364,171 +300,3 @@ def test_what_it_waits_for_is_said_alike_between_looks_and_with_one() -> None:
         between = trial.step(None)
         assert with_one.waits
         assert (between.waits, between.record) == (with_one.waits, with_one.record)
-
-
-# Persons
-
-
-def test_a_person_promotes_whatever_the_figures_say() -> None:
-    trial = running()
-    found = trial.changed(decision={"promote": "treatment"}).step()
-    assert (found.record.phase, found.record.everyone) == ("Promoting", "treatment")
-    assigned = assigned_of(found.record, "http://default-ingest")
-    assert assigned is not None
-    assert assigned.everyone == "treatment"
-    trial.facts = replace(
-        FACTS, named=frozenset({"control", "treatment"}), problems=("the variant does nothing else",)
-    )
-    found = trial.step()
-    assert found.record.phase == "Promoted"
-    assert assigned_of(found.record, None) is None
-
-
-@pytest.mark.parametrize(
-    "phase", ["Pending", "Ramping", "Running", "Paused", "AwaitingApproval", "Promoting"]
-)
-def test_a_person_aborts_at_any_time(phase: str) -> None:
-    facts = replace(FACTS, unready=("treatment",)) if phase == "Pending" else FACTS
-    ramp = {"steps": [{"coverage": 5, "hold": "1h"}]} if phase == "Ramping" else None
-    on_win = "promote" if phase == "Promoting" else None
-    trial = Trial(experiment(ramp=ramp, onWin=on_win), facts)
-    if phase == "Paused":
-        trial.until("Running").changed(enabled=False)
-    trial.until(phase, arms(treatment=750))
-    trial.facts = replace(facts, problems=("even so",))
-    found = trial.changed(decision={"abort": "black friday"}).step()
-    assert (found.record.phase, found.transitions[0].message) == ("Aborted", "black friday")
-
-
-@pytest.mark.parametrize("phase", ["Ramping", "Running", "AwaitingApproval", "Promoting"])
-def test_a_pause_leads_back_to_where_it_was(phase: str) -> None:
-    ramp = {"steps": [{"coverage": 5, "hold": "10m"}, {"coverage": 100}]} if phase == "Ramping" else None
-    trial = Trial(experiment(ramp=ramp, onWin="promote" if phase == "Promoting" else None))
-    trial.until(phase, arms(treatment=750))
-    before = trial.known
-    paused = trial.changed(enabled=False).step(arms(treatment=750), minutes=60)
-    assert (paused.record.phase, paused.record.paused) == ("Paused", phase)
-    assert not trial.step(arms(treatment=750)).transitions
-    back = trial.changed(enabled=True).step()
-    assert (back.record.phase, back.record.coverage, back.record.ranges) == (
-        phase,
-        before.coverage,
-        before.ranges,
-    )
-    if phase == "Ramping":
-        assert trial.step(arms(), minutes=9).record.coverage == 5, "the hold begins anew"
-        assert trial.step(arms(), minutes=1).record.coverage == 100
-
-
-def test_what_is_over_is_over() -> None:
-    trial = running().changed(decision={"abort": "x"})
-    over = trial.step().record
-    trial.changed(decision=None, variants=weighed(control=1, treatment=99), enabled=False, coverage=7)
-    for sums in (None, arms(treatment=900), MISMATCHED):
-        assert trial.step(sums).record == over
-
-
-# Weights, coverage, what the graph is told
-
-
-def test_new_weights_move_the_fewest_buckets_and_begin_an_epoch() -> None:
-    trial = running()
-    trial.spec = experiment(
-        variants=[
-            {**v, "model": "basket-ranker-v2"} if v.get("model") else v
-            for v in weighed(control=80, treatment=20)
-        ]
-    )
-    found = trial.step()
-    assert found.record.ranges == {"control": ["0-5000", "7000-10000"], "treatment": ["5000-7000"]}
-    assert (found.record.epoch, found.record.revision) == (2, 2)
-    assert (
-        found.transitions[0].message
-        == "weights control 80, treatment 20: 3000 of 10000 buckets move; epoch 2"
-    )
-    assert found.record.epochs["2"].comparable
-    assert found.record.phase == "Running"
-
-
-@pytest.mark.parametrize("weights", [{"control": 1, "treatment": 1}, {"treatment": 5000, "control": 5000}])
-def test_the_same_ratio_is_no_change(weights: dict[str, int]) -> None:
-    trial = running()
-    by_name = {v["name"]: v for v in trial.spec.dump()["variants"]}
-    trial.changed(variants=[{**by_name[name], "weight": weight} for name, weight in weights.items()])
-    found = trial.step()
-    assert (found.transitions, found.record.revision, found.record.epoch) == ((), 1, 1)
-
-
-def test_an_epoch_after_partial_coverage_cannot_be_compared() -> None:
-    trial = Trial(experiment(coverage=30)).until("Running")
-    variants = trial.spec.dump()["variants"]
-    found = trial.changed(variants=[variants[0], {**variants[1], "weight": 10}]).step()
-    assert not found.record.epochs["2"].comparable
-    assert "cannot be compared: coverage was below 100% before" in found.transitions[0].message
-
-
-def test_coverage_is_another_revision_of_the_same_epoch() -> None:
-    trial = running()
-    found = trial.changed(coverage=30).step()
-    assert (found.record.coverage, found.record.revision, found.record.epoch) == (30, 2, 1)
-    assert found.record.epochs["1"].coverages == [30, 100]
-    assert found.transitions[0].message == "coverage 100% to 30%"
-
-
-def test_units_that_are_listed_are_another_revision_without_a_transition() -> None:
-    trial = running()
-    found = trial.changed(overrides={"units": {"1467": "treatment"}}).step()
-    assert (found.record.revision, found.transitions) == (2, ())
-    assert trial.step().record.revision == 2
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("salt", "another"),
-        ("unit", ["request.household"]),
-        ("targeting", 'request.channel == "app"'),
-        ("metrics", [{"name": METRIC, "event": "purchase", "unit": "customer"}]),
-        ("analysis", {"alpha": 0.2}),
-        ("variants", weighed(control=50, treatment=50)),
-    ],
-)
-def test_what_may_not_change_stands_still_when_it_did_change(field: str, value: Any) -> None:
-    """The API server refuses it by the phase in the status, which someone may have edited."""
-    trial = running(onWin="promote")
-    before = trial.known
-    found = trial.changed(**{field: value}).step(arms(treatment=900))
-    assert f"spec.{field} is not what it began with: put it back" in found.waits
-    assert (found.record.phase, found.record.ranges) == (before.phase, before.ranges)
-
-
-def test_nothing_new_is_nothing_to_write() -> None:
-    trial = running()
-    first = trial.step(arms()).record
-    for minutes in (1, 60, 6000):
-        assert trial.step(arms(), minutes=minutes).record == first
-
-
-def test_a_shadow_runs_until_a_person_ends_it() -> None:
-    spec = experiment(
-        mode="shadow",
-        store=None,
-        metrics=None,
-        primary=None,
-        variants=[{"name": "control", "baseline": True}, {"name": "treatment", "model": "basket-ranker-v2"}],
-    )
-    trial = Trial(spec).until("Running")
-    assert {name: size(owned) for name, owned in trial.known.allotted.items()} == quotas(
-        {"control": 1, "treatment": 1}
-    )
-    for _ in range(3):
-        found = trial.step(None, page(control=VariantServing(), treatment=VariantServing()))
-        assert (found.record.phase, found.transitions) == ("Running", ())
-
-
-def test_history_keeps_the_last_32() -> None:
-    trial = running()
-    for place in range(40):
-        trial.changed(coverage=place).step()
-    assert len(trial.known.history) == 32
-    assert trial.known.history[-1].message == "coverage 38% to 39%"
