@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 from experiment_shop import exposing, exposure, measured, now_ms, order, settled_sums, sums_of, unit_key
-from ingest_servers import PREFIX, Ingest, eventually, features, ingest, start
+from ingest_servers import PREFIX, Ingest, event, eventually, features, ingest, start
 from model_servers import wait_ready
 from redis_servers import RedisServer, redis_server
 
@@ -33,6 +33,12 @@ async def log(server: RedisServer, tmp_path: Path) -> AsyncIterator[ExposureLog]
     redis = await FeatureRedis.open(config.stores["default"], tmp_path)
     yield ExposureLog(redis, PREFIX, KEPT, SLACK)
     await redis.aclose()
+
+
+@pytest.fixture
+def pod(server: RedisServer, tmp_path: Path) -> Iterator[Ingest]:
+    with ingest(measured(server.url), tmp_path / "pod", environ=unit_key(tmp_path)) as running:
+        yield running
 
 
 async def test_the_newest_are_kept_and_what_is_not_applied_is_never_trimmed(
@@ -189,7 +195,48 @@ def test_ids_of_minutes_that_nothing_can_fall_into_are_forgotten(pod: Ingest, se
         assert client.exists(fresh, recent) == 2
 
 
-@pytest.fixture
-def pod(server: RedisServer, tmp_path: Path) -> Iterator[Ingest]:
-    with ingest(measured(server.url), tmp_path / "pod", environ=unit_key(tmp_path)) as running:
-        yield running
+def test_what_is_no_exposure_holds_up_none(pod: Ingest, server: RedisServer) -> None:
+    """Somebody wrote into the stream: no JSON, no object, one of another time."""
+    with server.client() as client:
+        for strange in ("{", '"text"', "[1]", "{}", '{"in_analysis": true, "experiment_id": "0123456789ab"}'):
+            client.xadd(EXPOSURES, {"e": strange})
+        client.xadd(EXPOSURES, {"other": "field"})
+    exposing(pod, exposure("1"))
+    assert settled_sums(pod)["epochs"]["1"]["treatment"]["units"] == 1
+    assert pod.log.count("could not be read") == 6
+    log = pod.get("/v1/exposures")["exposures"]
+    assert [each.get("experiment") for each in log] == [None, None, "ranker-v2"]
+    assert len(pod.get("/v1/exposures", experiment="ranker-v2")["exposures"]) == 1
+
+
+def test_a_store_without_experiments_has_nothing_of_them(server: RedisServer, tmp_path: Path) -> None:
+    """Nobody asks its Redis for exposures, and no key is needed."""
+    with (
+        server.client() as client,
+        ingest(features(server.url), tmp_path / "pod", environ={"ENDCAP_UNIT_KEY_DIR": "/nowhere"}) as pod,
+    ):
+        assert pod.send(order("o", "1", 1)).status_code == 422
+        pod.send(event("e", customer_id="1"))
+        pod.settled()
+        assert pod.get("/v1/experiments") == {"experiments": {}}
+        assert not [key for key in client.scan_iter() if b":exp" in key]
+
+
+def test_the_user_of_an_embedded_store_may_do_all_of_it(tmp_path: Path) -> None:
+    """It may neither configure nor flush, and needs neither."""
+    users = tmp_path / "users.acl"
+    users.write_text(
+        "user default on nopass ~* &* +@all\nuser endcap on >geheim ~* &* +@all -@admin -@dangerous +info\n"
+    )
+    secret = tmp_path / "pod" / "secrets" / "store"
+    secret.mkdir(parents=True)
+    (secret / "username").write_text("endcap")
+    (secret / "password").write_text("geheim")
+    with (
+        redis_server(tmp_path / "redis-acl", aclfile=str(users)) as server,
+        ingest(measured(server.url, secret="store"), tmp_path / "pod", environ=unit_key(tmp_path)) as pod,  # noqa: S106
+    ):
+        exposing(pod, exposure("1", time_ms=now_ms() - 60_000))
+        pod.send(order("o", "1", 2))
+        assert settled_sums(pod)["epochs"]["1"]["treatment"]["metrics"]["revenue"]["y"] == 2
+        assert len(pod.get("/v1/exposures")["exposures"]) == 1

@@ -53,9 +53,16 @@ async def exposures(serving: Serving, query_string: bytes) -> Response:
     last = b""
     async for entry_id, fields in all_of(serving, serving.exposures.stream, after):
         value = value_in(fields, b"e")
-        if wanted is None or wanted in (value.get("experiment"), value.get("experiment_id")):
+        if _is_of(value, wanted):
             if len(found) == limit:
                 return page_of("exposures", found, last.decode())
             found.append(value)
             last = entry_id
     return page_of("exposures", found, None)
+
+
+def _is_of(value: Any, wanted: str | None) -> bool:
+    """What somebody else wrote into the stream is no exposure: the worker has told of it, and pages go on."""
+    if not isinstance(value, dict):
+        return False
+    return wanted is None or wanted in (value.get("experiment"), value.get("experiment_id"))
