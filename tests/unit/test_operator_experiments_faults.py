@@ -6,13 +6,15 @@ operator that is killed.
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
 from builders import changed, ranker
 from experiment_builders import CONTROL, TREATMENT, experiment
-from experiment_stage import GRAPH, Stage, ranges_of, running, staged
+from experiment_stage import GRAPH, Stage, counted, ranges_of, running, staged
 
+METRIC = {"name": "bought", "unit": "customer_id", "event": "purchase", "conversion": True}
 NEWER = changed(
     changed(ranker("ranker-v2"), "spec.model.uri", "s3://models/ranker-v2/5.txt"),
     "spec.model.sha256",
@@ -74,6 +76,41 @@ def test_a_status_that_is_edited_is_written_again_and_told(field: str, value: An
     assert stage.status() == before
     assert stage.data(GRAPH)["graph.json"] == text
     assert f"StatusRestored: status.{field} was edited" in stage.events[-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("spec.variants[1].name", "other"),
+        ("spec.variants[0].name", "other"),
+        ("spec.variants[2]", {"name": "third", "weight": 10, "by": "candidate.price"}),
+        ("spec.variants[1].model", "margin-ranker"),
+        ("spec.step", "top"),
+        ("spec.salt", "mine"),
+        ("spec.unit", ["request.channel"]),
+        ("spec.layer", {"name": "home", "buckets": ["0-10"]}),
+        ("spec.mode", "shadow"),
+    ],
+)
+def test_what_is_changed_behind_the_rules_changes_nothing(path: str, value: Any) -> None:
+    """S26: somebody set status.phase to Pending, and the API server let the edit pass."""
+    stage = running(store="default", metrics=[METRIC], primary="bought")
+    stage.look(counted(stage, 100, 100))
+    before = stage.carried()
+    manifest = changed(stage.resources[stage.key()], path, value)
+    if path == "spec.mode":
+        manifest["spec"] = {
+            n: v for n, v in manifest["spec"].items() if n not in ("store", "metrics", "primary")
+        }
+        manifest["spec"]["variants"] = [
+            {n: v for n, v in x.items() if n != "weight"} for x in manifest["spec"]["variants"]
+        ]
+    stage.apply(manifest)
+    stage.look(counted(stage, 120, 120))
+    assert stage.carried() == before
+    assert stage.status()["phase"] == "Running"
+    assert stage.status()["salt"] == "basket.rank.ranker-v2"
+    assert "not what it began with" in json.dumps(stage.status()["conditions"])
 
 
 @pytest.mark.parametrize("spoilt", [None, "{}", "[", '{"revision": 1}'])

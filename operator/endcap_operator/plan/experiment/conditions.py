@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from endcap_operator.analysis.look import Look
 from endcap_operator.analysis.words import shown_ratio
 from endcap_operator.plan.conditions import Condition, accepted, condition
 from endcap_operator.plan.experiment.course import Advanced
@@ -58,8 +59,8 @@ def conditions(course: Course) -> list[Condition]:
 
 def _accepted(course: Course) -> Condition:
     situation = course.situation
-    if situation.problems:
-        return accepted(course.generation, situation.problems)
+    if problems := (*situation.altered, *situation.problems):
+        return accepted(course.generation, problems)
     if situation.conflict:
         return course.says("Accepted", Failure("Conflict", situation.conflict))
     return accepted(course.generation)
@@ -136,7 +137,16 @@ def _sample_ratio(course: Course) -> Condition:
         return course.doubts(kind, "NoData", "No unit has been exposed yet.")
     if look.sample_ratio.state == "mismatch":
         return course.says(kind, Failure("SampleRatioMismatch", shown_ratio(look.sample_ratio)))
-    return course.grants(kind, "Ok", "The variants have as many units as their buckets say.")
+    message = "The variants have as many units as their buckets say."
+    return course.grants(kind, "Ok", f"{message}{_left_out(look)}")
+
+
+def _left_out(look: Look) -> str:
+    """Their units are served and counted, and not compared."""
+    if not look.left_out:
+        return ""
+    named = f"epoch {', '.join(look.left_out)}"
+    return f" Units of {named} are left out: the weights changed while not everyone took part."
 
 
 def _metrics_fresh(course: Course) -> Condition:

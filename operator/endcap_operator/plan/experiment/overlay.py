@@ -120,10 +120,24 @@ def _carried(
         if spec.graph != config.name or name in refused:
             continue
         was = (before.experiments or {}).get(name) if before else None
-        now = _told(name, spec, record, config.namespace) if record else None
-        told = now if record and not (was and _differs(name, spec, record)) else was
-        if told is not None and (record is None or record.routed) and _fits(name, told, config):
+        told = _told(name, spec, record, config.namespace, was)
+        if told is not None and _fits(name, told, config):
             yield name, told
+
+
+def _told(
+    name: str, spec: ExperimentSpec, record: Record | None, namespace: str, was: ExperimentConfig | None
+) -> ExperimentConfig | None:
+    """What was decided last: also where the spec asks for what has not been decided (yet), and while the record is
+    being made again.
+    """
+    if record is None:
+        return was
+    if not record.routed or _is_changed(name, spec, record):
+        return was if record.routed else None
+    if was is not None and record.told != told_of(spec):
+        return was
+    return _decided(name, spec, record, namespace)
 
 
 def _fits(name: str, told: ExperimentConfig, config: GraphConfig) -> bool:
@@ -150,19 +164,18 @@ def _problems_on(pair: Keyed[tuple[ExperimentSpec, GraphConfig | None]]) -> tupl
     return tuple(map(str, check_experiment(spec, config.spec, config.models, config.bundles, config.views)))
 
 
-def _differs(name: str, spec: ExperimentSpec, record: Record) -> bool:
-    """Whether the spec asks for what has not been decided (yet): then what was decided last stays."""
+def _is_changed(name: str, spec: ExperimentSpec, record: Record) -> bool:
+    """Whether a field that it began with is another, by an edit that the API server should have refused."""
     began = json.dumps(record.began, sort_keys=True)
-    return _is_another(name, Keyed(f"{record.told}{began}{spec.model_dump_json()}", (spec, record)))
+    return _changed(name, Keyed(f"{began}{spec.model_dump_json()}", (spec, record)))
 
 
 @lru_cache(maxsize=MOST)
-def _is_another(name: str, pair: Keyed[tuple[ExperimentSpec, Record]]) -> bool:
-    spec, record = pair.value
-    return record.told != told_of(spec) or bool(changed(name, spec, record))
+def _changed(name: str, pair: Keyed[tuple[ExperimentSpec, Record]]) -> bool:
+    return bool(changed(name, *pair.value))
 
 
-def _told(name: str, spec: ExperimentSpec, record: Record, namespace: str) -> ExperimentConfig | None:
+def _decided(name: str, spec: ExperimentSpec, record: Record, namespace: str) -> ExperimentConfig | None:
     url = service_url(f"{spec.store}-ingest", namespace) if spec.store else None
     assigned = assigned_of(record, url)
     settled = spec.model_copy(update={"salt": record.salt, "enabled": record.phase != "Paused"})

@@ -18,6 +18,7 @@ from endcap_api.v1alpha1.steps import Step
 from endcap_operator.keys import Key
 from endcap_operator.manifests.identity import Identity
 from endcap_operator.plan.configuration import kept
+from endcap_operator.plan.experiment.beginning import changed
 from endcap_operator.plan.experiment.course import Facts
 from endcap_operator.plan.experiment.overlay import all_contracts, conflicts_in, held_contracts, problems_on
 from endcap_operator.plan.experiment.record import Pin, Record
@@ -60,6 +61,13 @@ class Situation:
     @cached_property
     def conflict(self) -> str | None:
         return conflicts_in(self.observed).get(self.name)
+
+    @cached_property
+    def altered(self) -> tuple[str, ...]:
+        """What is not as it began, by an edit that the API server should have refused."""
+        fields = changed(self.name, self.spec, self.record) if self.record and not self.record.final else []
+        remedy = "is not what it began with: put it back, or create another Experiment"
+        return tuple(f"spec.{field}: {remedy}" for field in fields)
 
     @cached_property
     def problems(self) -> tuple[str, ...]:
