@@ -141,7 +141,7 @@ class Run:
         environment = {**os.environ, "XDG_CACHE_HOME": str(scratch / "cache"), "TMPDIR": str(scratch)}
         environment = {k: v for k, v in environment.items() if not k.startswith("ENDCAP_")}
         command = [
-            "env",
+            "/usr/bin/env",  # also for a test that takes PATH away
             "--default-signal=HUP",  # who runs the tests under nohup hands down that it is ignored
             sys.executable,
             "-m",

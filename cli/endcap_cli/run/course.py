@@ -48,7 +48,8 @@ class Course:
         data = plan.manifests[0]["data"]
         decided = bool(data[RECORD] != self.data.get(RECORD))
         self.data, self.status = data, plan.status
-        waits = [each for each in (plan.due, SOON_SECONDS if plan.recheck else None) if each is not None]
+        soon = plan.recheck is not None or plan.status.get("phase") == "Pending"
+        waits = [each for each in (plan.due, SOON_SECONDS if soon else None) if each is not None]
         self.due_at = time.monotonic() + min(waits, default=float("inf"))
         return decided
 
