@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import yaml
 from builders import graph, intent, ranker, recaller
-from experiments import experiment
+from experiments import experiment, golden, running, standing
 
 from endcap_api.assigner import Assigner, Unit
 from endcap_api.assignment import bucket
 from endcap_cli.__main__ import main
 from endcap_cli.experiment.configured import configured
+from endcap_cli.experiment.export import exported as exported_manifest
 from endcap_cli.experiment.source import Source
 from endcap_cli.workspace import Name
 
@@ -204,8 +205,6 @@ def test_what_is_exported_assigns_everybody_as_before(shop: Path, capsys: pytest
 
 
 def test_buckets_of_the_cluster_come_before_the_weights(shop: Path) -> None:
-    from experiments import running, standing
-
     source = Source(
         Name("shop", "ranker-v2"), standing().spec, live={"metadata": {"uid": "u"}, "status": running()}
     )
@@ -224,3 +223,16 @@ def test_buckets_of_the_cluster_come_before_the_weights(shop: Path) -> None:
     number = bucket(swapped.salt, "1")
     expected = "treatment" if number < 5000 else "control"
     assert Assigner(swapped).decide(Unit("1", "household")).variant == expected
+
+
+def test_an_export_as_a_person_would_keep_it() -> None:
+    found = standing()
+    source = Source(found.name, found.spec, live={"metadata": {"uid": "u"}, "status": running()})
+    text = yaml.safe_dump(exported_manifest(source), sort_keys=False, allow_unicode=True, width=100)
+    assert text == golden("export.yaml", text)
+
+
+def test_a_shadow_has_nothing_to_export(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    variants = [{"name": "control", "baseline": True}, {"name": "treatment", "model": "basket-ranker-v2"}]
+    assert main(["experiment", "export", put(shop, mode="shadow", variants=variants)]) == 1
+    assert "a shadow assigns nobody, so it has no buckets" in capsys.readouterr().err

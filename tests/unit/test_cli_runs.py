@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from builders import graph
-from experiments import experiment, running
+from experiments import condition, experiment, running
 
 from endcap_cli import runs
 from endcap_cli.__main__ import main
@@ -110,3 +110,34 @@ def test_a_report_of_a_file_has_no_figures(tmp_path: Path, capsys: pytest.Captur
     words = ["experiment", "report", str(tmp_path / "e.yaml"), "-o", str(tmp_path / "report.html")]
     assert main(words) == 2
     assert "a file has no figures" in capsys.readouterr().err
+
+
+def test_a_watch_shows_each_change_and_ends_with_the_experiment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phases = iter(["Running", "Running", "AwaitingApproval", "Promoted"])
+
+    def pass_time(_: float = 0) -> None:
+        runs.publish(8080, [{**told(), "status": running(phase=next(phases))}])
+
+    monkeypatch.setattr("endcap_cli.experiment.status.time.sleep", pass_time)
+    pass_time()
+    assert main(["experiment", "status", "ranker-v2", "--local", "--watch"]) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if "Test of step" in line]
+    assert [line.split(": ")[1].split(".")[0] for line in shown] == [
+        "Running",
+        "AwaitingApproval",
+        "Promoted",
+    ]
+
+
+def test_a_wait_ends_where_there_will_be_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    amiss = running(conditions=[condition("SampleRatioHealthy", "False", "12,031 and 9,050 units")])
+    runs.publish(8080, [{**told(), "status": amiss}])
+    assert main(["experiment", "status", "ranker-v2", "--local", "--wait"]) == 1
+    assert "No verdict, now or later" in capsys.readouterr().out
+
+
+def test_a_timeout_without_anything_to_wait_for_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment", "status", "ranker-v2", "--local", "--timeout", "5"]) == 2
+    assert "--timeout goes with --wait and --watch" in capsys.readouterr().err
