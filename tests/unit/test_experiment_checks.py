@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders import bundle, changed, graph, with_features
+from builders import bundle, changed, graph, last_intent, with_features, writing_back
 from experiment_builders import experiment, measured, models_of_variants, shadow
 from experiment_refusals import OVERLAYS
 from refusal import Refusal
@@ -28,10 +28,10 @@ from endcap_api.experiment_config import (
     weights_of,
 )
 from endcap_api.feature_columns import FeatureColumn
-from endcap_api.features_config import BundleContract
+from endcap_api.features_config import BundleContract, ViewContract
 from endcap_api.runtime_config import GraphConfig, ModelContract
 from endcap_api.v1alpha1.experiment import ExperimentSpec
-from endcap_api.v1alpha1.featureview import EntityKey
+from endcap_api.v1alpha1.featureview import EntityKey, FeatureViewSpec
 from endcap_api.v1alpha1.inferencegraph import InferenceGraphSpec
 from endcap_api.v1alpha1.modeldeployment import ModelDeploymentSpec
 from endcap_api.validation import read
@@ -193,6 +193,24 @@ def test_a_covariate_may_be_a_feature_of_the_request() -> None:
     (found,) = problems(covariate("customer.clicks"), of_graph, bundles=known)
     assert found.startswith("spec.metrics[1].covariate: ")
     assert "customer.clicks_1h" in found
+
+
+def test_the_author_of_a_view_may_be_overlaid() -> None:
+    """What another model says is then not written back."""
+    view = read(last_intent())
+    assert isinstance(view, FeatureViewSpec)
+    views = {"last-intent": ViewContract.of(view)}
+    assert problems(split("intent", model="intent-v2"), writing_back(graph()), views=views) == []
+
+
+def test_a_graph_that_looks_features_up_is_told_of_a_covariate_of_them() -> None:
+    config = served("x", spec_of(experiment()), covariates={"m": "customer.clicks_1h"})
+    of_graph = graph_of(with_features(graph()))
+    told_of = config.model_copy(update={"spec": of_graph, "bundles": {"customer-preference": CUSTOMER}})
+    assert check_served_experiments(told_of) == []
+    misspelt = served("x", spec_of(experiment()), covariates={"m": "customer.clicks"})
+    told_of = misspelt.model_copy(update={"spec": of_graph, "bundles": {"customer-preference": CUSTOMER}})
+    assert [problem.field for problem in check_served_experiments(told_of)] == ["experiments.x.covariates.m"]
 
 
 def test_a_covariate_may_not_be_what_the_variants_change() -> None:

@@ -150,6 +150,13 @@ def _chi2(salt: str, units: list[str]) -> float:
     return float(stats.chisquare(cells).pvalue)
 
 
+def every_bucket(numbers: Owners) -> None:
+    """Each of the 10,000 buckets, of sequential ids."""
+    found = float(stats.chisquare(np.bincount(numbers, minlength=BUCKETS)).pvalue)
+    row(f"chi² over all 10,000 buckets, {UNITS:,} sequential ids: p", found, "> 1e-6")
+    row("  below 1", 1 - found, "> 1e-6")
+
+
 def split() -> None:
     """The observed share of every variant, in standard deviations from its weight, the worst of all."""
     weights = {"control": 50, "a": 30, "b": 15, "c": 4, "d": 1}
@@ -324,11 +331,12 @@ def main() -> None:
     processes()
     sql()
     head("spread evenly", "cookie")
+    numbers = buckets("home.ranker", UNITS)
     uniformity()
+    every_bucket(numbers)
     split()
     cookies()
     head("moved as little as can be", "thresholds")
-    numbers = buckets("home.ranker", UNITS)
     ramp(numbers)
     canary(numbers)
     changes()
