@@ -10,7 +10,7 @@
 local KEEP = 7776000000      -- 90 days
 local WAIT = 900000          -- how long before its exposure an outcome may arrive
 local WAIT_KEPT = 1200000    -- for how long it is kept: longer, for exposures that wait in the stream themselves
-local MOST_WAITING = 1000    -- of a unit
+local MOST_WAITING = 65536   -- bytes of a unit: some hundreds of outcomes
 local SUMS = '<dddddddd'
 
 local function group_of(epoch, variant) return epoch .. '|' .. variant end
@@ -113,17 +113,16 @@ local function expose(keys, args)
   return told
 end
 
--- What waits of a unit, without what waits for too long, and no more than so many. An outcome is kept with the time at
--- which it began to wait, which after an outage is long after it arrived: its exposure may be as late.
+-- What waits of a unit, without what waits for too long or is too much, the oldest first. An outcome is kept with the
+-- time at which it began to wait, which after an outage is long after it arrived: its exposure may be as late.
 local function still_waiting(records, now)
-  local starts, position = {}, 1
+  local position = 1
   while position <= #records do
-    local start, since = position, struct.unpack('<i8', records, position)
-    position = position + 12 + struct.unpack('<I4', records, position + 8)
-    if since >= now - WAIT_KEPT then starts[#starts + 1] = start end
+    local since, length = struct.unpack('<i8I4', records, position)
+    if since >= now - WAIT_KEPT and #records - position < MOST_WAITING then break end
+    position = position + 12 + length
   end
-  if #starts == 0 then return '' end
-  return string.sub(records, starts[math.max(1, #starts - MOST_WAITING + 2)])
+  return string.sub(records, position)
 end
 
 local function wait_for_exposure(wait, records, record)
