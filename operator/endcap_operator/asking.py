@@ -26,7 +26,7 @@ TIMEOUTS = {
     "/-/revision": aiohttp.ClientTimeout(total=1.0, connect=0.5),
     "/-/experiments": aiohttp.ClientTimeout(total=1.0, connect=0.5),
     "/v1/views": aiohttp.ClientTimeout(total=2.0, connect=0.5),
-    "/v1/experiments": aiohttp.ClientTimeout(total=5.0, connect=0.5),
+    "/v1/experiments": aiohttp.ClientTimeout(total=3.0, connect=0.5),
 }
 MOST_BYTES = {
     "/-/revision": 65536,

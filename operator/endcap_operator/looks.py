@@ -14,7 +14,7 @@ from endcap_api.experiment_config import experiment_id
 from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_operator.asking import Pages
-from endcap_operator.keys import Key
+from endcap_operator.keys import Key, Manifest
 from endcap_operator.plan.experiment.plan import LOOKED_AT
 from endcap_operator.plan.experiment.record import Record
 from endcap_operator.plan.facts import Measured, Reading, Resource
@@ -29,9 +29,17 @@ class Looks:
     at: dict[Key, float] = field(default_factory=dict)
 
     async def measured(
-        self, resource: Resource, record: Record | None, routers: Sequence[Pod], ingest: Sequence[Pod]
+        self,
+        resource: Resource,
+        status: Manifest,
+        record: Record | None,
+        routers: Sequence[Pod],
+        ingest: Sequence[Pod],
     ) -> Measured:
-        """What pods say: before it begins whether it would be counted, and while it runs its figures, if it is time."""
+        """What pods say: before it begins whether it would be counted, and while it runs its figures, if it is time.
+
+        An edit does not wait for a store that is slow to answer: it is acted on first.
+        """
         served = await asyncio.gather(*map(self.pages.serving, routers))
         found = Measured(tuple(replace(pod, serving=s) for pod, s in zip(routers, served, strict=True)))
         spec = resource.spec
@@ -42,6 +50,8 @@ class Looks:
             return replace(found, counted=spec.store is None or await self.pages.count(identity, ingest))
         if record.phase not in LOOKED_AT:
             return found
+        if status.get("observedGeneration") != resource.generation:
+            return replace(found, look_in=0.0)
         reading, look_in = await self._look(resource, spec, routers, ingest)
         return replace(found, reading=reading, look_in=look_in)
 

@@ -177,8 +177,8 @@ class Observer:
         graph, identity = Key("InferenceGraph", namespace, spec.graph), experiment_id(resource.identity.uid)
         record = read_record(self._data_of(resource.key).get(RECORD), identity)
         ingest = self._ingest_pods(Key("FeatureStore", namespace, spec.store)) if spec.store else []
-        found = await self.looks.measured(resource, record, self._pods_of(graph), ingest)
         status = (self.store.get(resource.key) or {}).get("status") or {}
+        found = await self.looks.measured(resource, status, record, self._pods_of(graph), ingest)
         return replace(found, told=self._data_of(graph), status=status)
 
     def _data_of(self, key: Key) -> Mapping[str, str]:
