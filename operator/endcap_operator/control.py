@@ -186,9 +186,10 @@ class Control:
 
 
 def _matters_to_callers(before: Manifest, after: Manifest) -> bool:
-    """A graph cares for a model's contract, readiness and version, not for each of its pods."""
-    versions = [manifest.get("status", {}).get("version") for manifest in (before, after)]
-    served = len(set(versions)) > 1 or is_ready(before) != is_ready(after)
+    """A graph cares for a model's contract, readiness, version and digest, not for each of its pods."""
+    statuses = [manifest.get("status", {}) for manifest in (before, after)]
+    versions = {(status.get("version"), status.get("sha256")) for status in statuses}
+    served = len(versions) > 1 or is_ready(before) != is_ready(after)
     return _is_another(before, after) or served
 
 
