@@ -22,12 +22,13 @@ from measured_experiments import (
     experiment,
     histogram,
     page,
+    weighed,
 )
 
 from endcap_api.experiment_config import ExperimentServing, ExperimentSums, Latency, VariantServing
 from endcap_operator.analysis.confidence import one_sided
 from endcap_operator.analysis.latency import quantile_ms, share_above, total
-from endcap_operator.analysis.look import GuardrailFigures
+from endcap_operator.analysis.look import GuardrailFigures, Look
 from endcap_operator.analysis.looking import Seen, look_at
 
 
@@ -84,15 +85,57 @@ def test_an_error_is_no_degradation_and_the_other_way_round() -> None:
     assert state({"serving": "errorRate", "limit": 1}, serving(1000), degraded) == "ok"
 
 
-def test_a_rate_is_judged_by_three_standard_errors_of_the_excess() -> None:
-    n, p0, p1, limit = 1000, 0.01, 0.05, 1.0
-    z = (p1 - p0 - limit / 100) / sqrt(p0 * (1 - p0) / n + p1 * (1 - p1) / n)
-    assert z > 3
-    assert state({"serving": "errorRate", "limit": limit}, serving(n, 10), serving(n, 50)) == "breached"
-    most = limit + 100 * (z - 3) / z * (p1 - p0 - limit / 100)
-    assert (
-        state({"serving": "errorRate", "limit": round(most + 0.1, 3)}, serving(n, 10), serving(n, 50)) == "ok"
+def excess(bad: int, limit: float, n: int = 1000, baseline: int = 10) -> float:
+    p0, p1 = baseline / n, bad / n
+    return (p1 - p0 - limit / 100) / sqrt(p0 * (1 - p0) / n + p1 * (1 - p1) / n)
+
+
+def after(*bad: int) -> Look:
+    """Looks one after the other, each with so many errors of 1,000 in the treatment, and 10 in the baseline."""
+    spec, look = experiment(guardrails=[{"serving": "errorRate", "limit": 1}]), None
+    for count in bad:
+        pages = [page(control=serving(1000, 10), treatment=serving(1000, count))]
+        look = look_at(spec, even_epochs(), Seen(None, pages, look), NOW)
+    assert look is not None
+    return look
+
+
+def test_four_standard_errors_of_the_excess_are_enough_at_once() -> None:
+    sure = next(bad for bad in range(1000) if excess(bad, 1) > 4)
+    assert after(sure).breached
+    assert not after(sure - 1).breached
+
+
+def test_three_are_enough_when_two_looks_in_a_row_find_them() -> None:
+    suspect = next(bad for bad in range(1000) if excess(bad, 1) > 3)
+    assert excess(suspect, 1) < 4
+    assert not after(suspect).breached
+    assert not after(suspect - 1, suspect).breached
+    assert not after(suspect, suspect - 1).breached
+    assert not after(suspect, suspect - 1, suspect).breached
+    assert after(suspect, suspect).breached
+    assert after(suspect - 1, suspect, suspect).breached
+
+
+def test_the_look_before_is_of_the_same_variant_and_guardrail() -> None:
+    suspect = serving(1000, errors=50)
+    variants = weighed(control=1, a=1, b=1)
+    spec = experiment(
+        variants=variants,
+        guardrails=[{"serving": "errorRate", "limit": 1}, {"serving": "degradedRate", "limit": 1}],
     )
+    epochs = even_epochs(control=3334, a=3333, b=3333)
+
+    def look(before: Look | None, **arms: VariantServing) -> Look:
+        return look_at(spec, epochs, Seen(None, [page(control=serving(1000, 10, 10), **arms)], before), NOW)
+
+    first = look(None, a=suspect, b=serving(1000))
+    assert first.guardrails[0].suspects == ["a"]
+    assert not look(first, a=serving(1000), b=suspect).breached
+    assert not look(first, a=serving(1000, degraded=50), b=serving(1000)).breached
+    again = look(first, a=suspect, b=serving(1000)).breached
+    assert again is not None
+    assert (again.name, again.variant) == ("errorRate", "a")
 
 
 def test_pods_count_together() -> None:

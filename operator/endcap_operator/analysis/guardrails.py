@@ -2,14 +2,15 @@
 """Whether a treatment breaks a limit: how much worse than the baseline is too much.
 
 A metric is bounded by a one-sided confidence sequence, so that each guardrail ever turns off a sound variant with a
-probability of at most alpha. Serving is judged by the last minute alone, one-sided with z > 3: it must be quick, and
-what was long ago must not hide what is now.
+probability of at most alpha. Serving is judged by the last minute alone, one-sided: it must be quick, and what was long
+ago must not hide what is now. There z > 3 counts when two looks in a row find it, z > 4 at once: of 3,000 looks a day
+four are above 3 by chance where a variant is just within its limit, and who is turned off does not come back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, sqrt
 
 from endcap_api.experiment_config import VariantServing
@@ -21,18 +22,20 @@ from endcap_operator.analysis.look import GuardrailFigures, GuardrailState
 from endcap_operator.analysis.words import shown_percent
 
 CHANCE = 3.0
+SURE = 4.0
 TAIL = 0.05
 _WORST: Mapping[GuardrailState, int] = {"breached": 2, "ok": 1, "no data": 0}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A guardrail in one variant. severity: how far beyond the limit, in whatever unit its guardrail has."""
+    """A guardrail in one variant. severity: how far beyond the limit, in standard errors. suspect: see SURE."""
 
     variant: str
     state: GuardrailState
     message: str
     severity: float = -inf
+    suspect: bool = False
 
 
 def name_of(guardrail: Guardrail) -> str:
@@ -42,7 +45,11 @@ def name_of(guardrail: Guardrail) -> str:
 def worst(guardrail: Guardrail, judged: Sequence[Judged]) -> GuardrailFigures:
     found = max(judged, key=lambda each: (_WORST[each.state], each.severity))
     return GuardrailFigures(
-        name=name_of(guardrail), state=found.state, message=found.message[:256], variant=found.variant
+        name=name_of(guardrail),
+        state=found.state,
+        message=found.message[:256],
+        variant=found.variant,
+        suspects=[each.variant for each in judged if each.suspect],
     )
 
 
@@ -79,7 +86,10 @@ def _against(estimate: Estimate) -> str:
 def judge_serving(
     variant: str, guardrail: Guardrail, pages: Sequence[tuple[VariantServing, VariantServing]], minimum: int
 ) -> Judged:
-    """pages: of each pod, of the baseline and of the variant. `minimum` requests of each, all pods together."""
+    """pages: of each pod, of the baseline and of the variant. `minimum` requests of each, all pods together.
+
+    Breached when it is sure; otherwise suspect, and the look before decides, see `confirmed`.
+    """
     baseline, treatment = [page[0] for page in pages], [page[1] for page in pages]
     counts = [sum(each.requests for each in arm) for arm in (baseline, treatment)]
     if min(counts) < minimum:
@@ -129,5 +139,10 @@ def _z(excess: float, error: float) -> float:
 
 
 def _judged(variant: str, severity: float, message: str) -> Judged:
-    state: GuardrailState = "breached" if severity > CHANCE else "ok"
-    return Judged(variant, state, f"{variant}: {message}", severity)
+    state: GuardrailState = "breached" if severity > SURE else "ok"
+    return Judged(variant, state, f"{variant}: {message}", severity, suspect=severity > CHANCE)
+
+
+def confirmed(judged: Judged, suspects: Sequence[str]) -> Judged:
+    """Breached when it is suspect now and was so at the look before."""
+    return replace(judged, state="breached") if judged.suspect and judged.variant in suspects else judged

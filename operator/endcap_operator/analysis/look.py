@@ -86,12 +86,13 @@ class SampleRatio(Element):
 
 
 class GuardrailFigures(Element):
-    """A guardrail in its worst variant."""
+    """A guardrail in its worst variant. suspects: the variants that break it unless the next look finds otherwise."""
 
     name: str
     state: GuardrailState
     message: str
     variant: str | None = None
+    suspects: list[str] = Field(default_factory=list)
 
 
 class Verdict(Element):
@@ -120,6 +121,9 @@ class Look(Element):
     verdict: Verdict | None = None
     holds: str = ""
     left_out: list[str] = Field(default_factory=list)
+
+    def suspects(self, guardrail: str) -> list[str]:
+        return [name for each in self.guardrails if each.name == guardrail for name in each.suspects]
 
     @property
     def breached(self) -> GuardrailFigures | None:

@@ -10,7 +10,7 @@ from endcap_api.experiment_config import ExperimentServing, ExperimentSums, Vari
 from endcap_api.v1alpha1.base import milliseconds
 from endcap_api.v1alpha1.experiment import ExperimentSpec
 from endcap_api.v1alpha1.measurement import Guardrail, Metric
-from endcap_operator.analysis.guardrails import Judged, judge_metric, judge_serving, worst
+from endcap_operator.analysis.guardrails import Judged, confirmed, judge_metric, judge_serving, name_of, worst
 from endcap_operator.analysis.latency import quantile_ms, total
 from endcap_operator.analysis.lift import Estimate, Level, compare, lift_of
 from endcap_operator.analysis.look import (
@@ -33,15 +33,19 @@ _EMPTY = VariantSums()
 
 @dataclass(frozen=True)
 class Seen:
-    """sums: of an ingest pod; None where none answered. served: of each ready pod of the graph that answered."""
+    """sums: of an ingest pod; None where none answered. served: of each ready pod of the graph that answered.
+
+    before: the last look, as the record has it.
+    """
 
     sums: ExperimentSums | None = None
     served: Sequence[ExperimentServing] = ()
+    before: Look | None = None
 
     def of(self, identity: str) -> Seen:
         """Without what is of another experiment, such as an earlier one of the same name."""
         own = self.sums if self.sums is not None and self.sums.id == identity else None
-        return Seen(own, [page for page in self.served if page.id == identity])
+        return Seen(own, [page for page in self.served if page.id == identity], self.before)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def look_at(spec: ExperimentSpec, epochs: Mapping[str, Epoch], seen: Seen, now_m
         freshness=why,
         variants={v.name: _figures(v.name, counts, compared, pods) for v in spec.variants},
         sample_ratio=sample_ratio((_units(arms), epochs[n].stages()) for n, arms in counts.epochs.items()),
-        guardrails=[_guarded(spec, each, compared, pods) for each in spec.guardrails or ()],
+        guardrails=[_guarded(spec, each, compared, seen.before, pods) for each in spec.guardrails or ()],
         left_out=list(counts.left_out),
     )
     verdict, holds = decide(spec, look)
@@ -169,10 +173,12 @@ def _guarded(
     spec: ExperimentSpec,
     guardrail: Guardrail,
     compared: Compared,
+    before: Look | None,
     pods: Sequence[Mapping[str, VariantServing]],
 ) -> GuardrailFigures:
+    suspects = before.suspects(name_of(guardrail)) if before else []
     judged = [_judged(spec, guardrail, each.name, compared, pods) for each in spec.treatments]
-    return worst(guardrail, judged)
+    return worst(guardrail, [confirmed(each, suspects) for each in judged])
 
 
 def _judged(
