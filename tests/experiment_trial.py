@@ -54,7 +54,7 @@ class Trial:
             told = told.model_copy(update={"at_ms": told.at_ms + self.now - NOW})
         look = None
         if (told is not None or pages) and self.record is not None:
-            look = look_at(self.spec, self.record.epochs, Seen(told, pages), self.now)
+            look = look_at(self.spec, self.record.epochs, Seen(told, pages, self.record.look), self.now)
         found = advance(self.spec, self.record, self.facts, look, self.now)
         self.record = found.record
         return found
@@ -82,5 +82,5 @@ def ranges(trial: Trial) -> dict[str, list[str]]:
 MISMATCHED = {"control": converted(9000, 900), "treatment": converted(5000, 750)}
 
 
-def failing() -> Any:
-    return page(control=VariantServing(requests=900), treatment=VariantServing(requests=900, errors=90))
+def failing(errors: int = 90) -> Any:
+    return page(control=VariantServing(requests=900), treatment=VariantServing(requests=900, errors=errors))

@@ -272,6 +272,14 @@ def test_a_broken_guardrail_rolls_back(phase: str) -> None:
     assert assigned_of(found.record, None) is None
 
 
+def test_a_suspect_is_rolled_back_by_the_second_look_in_a_row() -> None:
+    trial = running(guardrails=[{"serving": "errorRate", "limit": 1}])
+    for errors in (28, 9, 28):
+        assert trial.step(None, failing(errors)).record.phase == "Running"
+        assert trial.step(None).record.phase == "Running", "no look between two is no look"
+    assert trial.step(None, failing(28)).record.phase == "RolledBack"
+
+
 def test_who_is_promoted_is_not_rolled_back_by_what_nobody_serves_any_more() -> None:
     trial = running(onWin="promote", guardrails=[{"serving": "errorRate", "limit": 1}])
     trial.until("Promoting", arms(treatment=750))
