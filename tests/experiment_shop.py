@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
-from time import time
+from time import sleep, time
 from typing import Any
 
+import httpx
 from ingest_servers import VIEWS, event, features
 
 from endcap_api.experiment_config import experiment_id
@@ -131,11 +133,22 @@ def sums_of(pod: Any, identity: str = RANKER) -> dict[str, Any]:
 
 
 def settled_sums(pod: Any, identity: str = RANKER, seconds: float = 30) -> dict[str, Any]:
-    """Once nothing waits: neither events nor exposures."""
+    """Once nothing waits: neither events nor exposures. A store that is away for a moment is asked again."""
     until = time() + seconds
-    while (found := sums_of(pod, identity))["lagMs"] or pod.get("/v1/views")["backlog"]:
-        assert time() < until, f"still {found} {pod.log[-3000:]}"
+    while (found := _settled(pod, identity)) is None:
+        assert time() < until, pod.log[-3000:]
+        sleep(0.02)
     return found
+
+
+def _settled(pod: Any, identity: str) -> dict[str, Any] | None:
+    pages = [
+        httpx.get(f"{pod.url}{path}", timeout=30) for path in ("/v1/views", f"/v1/experiments/{identity}")
+    ]
+    if any(page.status_code == HTTPStatus.SERVICE_UNAVAILABLE for page in pages):
+        return None
+    views, sums = (page.raise_for_status().json() for page in pages)
+    return None if views["backlog"] or sums["lagMs"] else sums
 
 
 def in_slices(values: Sequence[Any], size: int) -> list[Sequence[Any]]:

@@ -2,9 +2,9 @@
 -- What exposures and outcomes change: the state of a unit, and the sums of its part of the store, in one step.
 -- It stands behind the text of library.lua: refusal is its.
 --
--- A state is a hash: v variant, e epoch, t time of the first exposure, a its arrival, c whether the unit crossed, and of
--- a metric y|<name>, d|<name> and x|<name>. Sums are a hash: units|, crossed| and fallback|<epoch>|<variant> are counts,
--- sums|<epoch>|<variant>|<metric> eight doubles, newest the time of the newest that was counted.
+-- A state is a hash: v variant, e epoch, t time of the first exposure, a its arrival, c whether the unit crossed, and
+-- of a metric y|<name>, d|<name> and x|<name>. Sums are a hash: units|, crossed| and fallback|<epoch>|<variant> are
+-- counts, sums|<epoch>|<variant>|<metric> eight doubles, newest the time of the newest that was counted.
 -- All keys of a call are read before one is written: one of another type stops the call before it changed anything.
 
 local KEEP = 7776000000      -- 90 days

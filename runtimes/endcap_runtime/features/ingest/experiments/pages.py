@@ -31,9 +31,9 @@ async def sums(serving: Serving, identity: str, query_string: bytes) -> Response
         raise Problem(
             404, "This store measures no experiment of this id: GET /v1/experiments lists those that are."
         )
-    parts = await serving.redis.hashes(measured.sums_keys)
     pulse = await serving.streams.pulse()
     waiting = await serving.exposures.waiting(serving.compiled.store.max_backlog)
+    parts = await serving.redis.hashes(measured.sums_keys)  # last: they are no older than the lag says
     told = ExperimentSums(
         id=identity,
         at_ms=pulse.now_ms,
