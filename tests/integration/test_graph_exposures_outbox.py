@@ -225,7 +225,7 @@ async def test_a_pod_that_leaves_sends_what_waits(door: ExposureDoor) -> None:
 
 
 async def test_a_pod_that_leaves_does_not_sit_out_a_pause(door: ExposureDoor, sender: Sender) -> None:
-    replies = [Reply(503, retry_after="30")]
+    replies = [Reply(503, retry_after="30"), Reply(503, retry_after="30")]
     door.answers = lambda _: replies.pop() if replies else TAKEN
     sender.put("a")
     await until(lambda: len(door.batches) == 1)

@@ -157,6 +157,20 @@ async def test_a_recall_is_compared_by_what_was_found(shop: TryingShop) -> None:
     }
 
 
+async def test_what_the_catalogue_does_not_know_is_not_compared(shop: TryingShop) -> None:
+    """The baseline finds 8 and 6."""
+    shop.models["popularity"].answer = lambda columns: {
+        "item": [["no-such", "8", "8", "none", "6"]] * len(columns["store"]),
+        "score": [[0.5] * 5] * len(columns["store"]),
+    }
+    graph = shop.graph().recall("together", "item-cooccurrence").recall("buy-again", "buy-it-again")
+    engine = shop.trying(graph.select(), ranker_v2=shadow("buy-again", model="popularity"))
+    await answered(engine)
+    agreed = await agreement(engine)
+    assert (agreed.compared, agreed.overlap, agreed.correlation) == (1, 1.0, 1.0)
+    assert engine.counted("unknown_items_total", graph="basket", step="buy-again") == 0
+
+
 @pytest.mark.parametrize(("said", "equal"), [("party supplies", 1.0), ("a feast", 0.0)])
 async def test_a_model_step_is_compared_by_what_was_said(said: str, equal: float, shop: TryingShop) -> None:
     graph = shop.graph().recall("together", "item-cooccurrence").ask("intent", "micro-intent")
