@@ -138,6 +138,7 @@ def test_kubectl_get_has_the_columns(kube: Kubectl, applied: str) -> None:
         "REASON",
         "HEALTH",
         "MODELS",
+        "EXPERIMENTS",
         "MESSAGE",
         "AGE",
     ]
