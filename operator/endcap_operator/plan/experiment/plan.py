@@ -72,7 +72,8 @@ def _look(situation: Situation) -> Look | None:
 
 def _seen(situation: Situation, reading: Reading) -> Seen:
     pages = [page.experiments[situation.name] for page in reading.pages if situation.name in page.experiments]
-    return Seen(reading.sums, pages).of(situation.id)
+    before = situation.record.look if situation.record else None
+    return Seen(reading.sums, pages, before).of(situation.id)
 
 
 def _data(data: Mapping[str, str], spec: ExperimentSpec, record: Record, look: Look | None) -> dict[str, str]:
