@@ -35,6 +35,7 @@ from endcap_operator.plan.entry import plan_for, resource_of
 from endcap_operator.plan.experiment.record import Record
 from endcap_operator.plan.facts import Measured, Observed, Plan, Reading, Referenced
 from endcap_operator.plan.pods import Pod, Serving
+from endcap_operator.plan.rollout import template_of
 from endcap_operator.status import reported
 
 GRAPH = Key("InferenceGraph", "shop", "basket")
@@ -138,6 +139,7 @@ class Stage:
 
     def _routers(self) -> Iterator[Pod]:
         identity = Identity("InferenceGraph", "shop", "basket", "")
+        deployment = self.children.get(GRAPH, {}).get(identity.key("Deployment"))
         for number, serving in enumerate(self.served):
             name = f"{identity.child}-{number}"
             yield Pod(
@@ -147,7 +149,7 @@ class Stage:
                 address="10.0.0.1",
                 ready=True,
                 running=True,
-                template=None,
+                template=template_of(deployment) if deployment else None,
                 nudged=None,
                 serving=serving,
                 component="graph",

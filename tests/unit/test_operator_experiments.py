@@ -182,6 +182,20 @@ def test_a_replica_that_serves_the_revision_before_is_waited_for() -> None:
     assert stage.plan(stage.key()).recheck is None
 
 
+def test_what_the_graph_is_told_straight_from_the_spec_is_another_revision() -> None:
+    """Never two contents with one revision: what was not decided yet is not told."""
+    stage = running()
+    stage.apply(experiment(overrides={"units": {"1467": "treatment"}}))
+    stage.write(GRAPH, stage.plan(GRAPH))
+    carried = stage.carried()
+    assert carried is not None
+    assert (carried.revision, carried.overrides) == (1, None)
+    stage.settle()
+    carried = stage.carried()
+    assert carried is not None
+    assert (carried.revision, carried.overrides) == (2, {"1467": "treatment"})
+
+
 RAMP = {"steps": [{"coverage": 5, "hold": "10m"}, {"coverage": 50, "approval": True}, {"coverage": 100}]}
 
 

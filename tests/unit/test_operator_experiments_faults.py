@@ -38,6 +38,17 @@ def test_a_model_is_held_at_what_is_measured_and_says_so() -> None:
     assert [c.name for c in stage.graph_config.models["ranker-v2"].inputs] == ["household_share", "price"]
 
 
+def test_a_graph_says_which_model_of_a_variant_is_down() -> None:
+    stage = running()
+    stage.model_serves("ranker-v2", ready=False)
+    stage.settle()
+    said = next(c for c in stage.plan(GRAPH).status["conditions"] if c["type"] == "Degraded")
+    assert (said["status"], said["reason"]) == ("True", "ModelNotReady")
+    assert "ranker-v2" in said["message"]
+    assert stage.condition("VariantsReady")["reason"] == "VariantNotReady"
+    assert stage.status()["phase"] == "Running"
+
+
 def test_a_held_model_can_be_scaled_and_is_let_go_at_the_end() -> None:
     stage = running()
     key = stage.apply(changed(NEWER, "spec.replicas", {"min": 3}))
