@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,6 +139,6 @@ def keep(courses: dict[Name, Course], workspace: Workspace) -> None:
         del courses[name]
 
 
-def due(courses: Mapping[Name, Course]) -> Iterable[Name]:
+def due(courses: Mapping[Name, Course]) -> list[Name]:
     now = time.monotonic()
     return [name for name, course in courses.items() if course.due_at <= now]

@@ -179,7 +179,8 @@ class Local:
     def tend(self) -> None:
         """What ended is started again, and experiments whose time has come go on."""
         self.children.tend()
-        self._decide(course.due(self.courses))
+        if due := course.due(self.courses):
+            self._decide(due)
 
     def _decide(self, names: Iterable[Name]) -> None:
         """Let experiments go on as far as they can now, a step at a time; their graphs follow each step."""
