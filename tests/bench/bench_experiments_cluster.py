@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "e2e"))
 from basket_shop import kubeconfig
 from bench_cluster import Figure, p95, timed
 from builders import changed
-from drills import INTERVAL, SOME, RolledBack, crowd, down, faulty, guarded, rolled_back, slower_by
+from drills import SOME, RolledBack, crowd, down, faulty, guarded, rolled_back, slower_by
 from endcap_cluster.errors import ClusterError
 from kube import Client, eventually
 from shoppers import Answer
@@ -40,6 +40,8 @@ from endcap_api.assignment import Ranges, parse_ranges, size
 
 CHANGES, ABORTS, KILLS = 20, 3, 5
 RATE = 40.0
+# Enough requests of each variant in one of them for a rate of 5 % to be beyond chance.
+INTERVAL = 10
 WEIGHTS = ((30, 70), (60, 40), (34, 33), (10, 90), (50, 50))
 
 
@@ -155,14 +157,14 @@ def without_treatment(trial: TrialShop) -> Iterator[Figure]:
 
 def drills(trial: TrialShop) -> Iterator[Figure]:
     faulty(trial, 0.05, 0.0)
-    yield from drilled("5 % errors", rolled_back(trial, guarded(serving="errorRate", limit=1)))
+    yield from drilled("5 % errors", rolled_back(trial, guarded(INTERVAL, serving="errorRate", limit=1)))
     slower = slower_by(trial, 0.3)
-    found = rolled_back(trial, guarded(serving="p95Latency", limit=10))
+    found = rolled_back(trial, guarded(INTERVAL, serving="p95Latency", limit=10))
     yield from drilled(f"p95 +30 % ({slower * 1000:.0f} ms)", found)
 
 
 def drilled(what: str, found: RolledBack) -> Iterator[Figure]:
-    yield Figure(f"{what}: rolled back after intervals of {INTERVAL} s", found.intervals, "", 2)
+    yield Figure(f"{what}: rolled back after intervals of {INTERVAL} s", found.seconds / INTERVAL, "", 2)
     yield Figure("  the last request with the treatment, after the decision", max(found.last, 0.0), "s", 10)
     yield Figure(f"  failed requests of {len(found.answers)}", len(found.failed), "", 0)
 

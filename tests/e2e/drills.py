@@ -22,9 +22,9 @@ from trial_shop import SMALL, TrialShop, example, experiment, request, units, va
 
 from endcap_cli.packing import pack
 
-SOME = 400
-# Enough requests of each variant in one interval for a rate of 5 % to be beyond chance.
-RATE, INTERVAL = 60.0, 10
+SOME = 200
+RATE = 60.0
+DECISION_SECONDS = 200
 MODEL = "drill-ranker"
 MODULE = """
 import random
@@ -72,13 +72,13 @@ def faulty(trial: TrialShop, errors: float, seconds: float) -> None:
     trial.says("ModelDeployment", MODEL, "Ready", LONG, status="True")
 
 
-def guarded(**guardrail: Any) -> dict[str, Any]:
+def guarded(interval: int, **guardrail: Any) -> dict[str, Any]:
     """The experiment with the ranker of the drill as its treatment, and one guardrail."""
-    analysis = {"interval": f"{INTERVAL}s", "minimumUnits": 1_000_000}
+    analysis = {"interval": f"{interval}s", "minimumUnits": 1_000_000}
     return changed(experiment(guardrails=[guardrail], analysis=analysis), "spec.variants[1].model", MODEL)
 
 
-def crowd(trial: TrialShop, rate: float = RATE) -> Load:
+def crowd(trial: TrialShop, rate: float = 40.0) -> Load:
     return Load(trial.graph, [request(unit) for unit in units(SOME)], rate)
 
 
@@ -88,9 +88,9 @@ def p95(answers: Sequence[Answer]) -> float:
 
 @dataclass(frozen=True)
 class RolledBack:
-    """Intervals from the first request to the decision; seconds from it to the last request with the treatment."""
+    """Seconds from the first request to the decision, and from it to the last request with the treatment."""
 
-    intervals: float
+    seconds: float
     last: float
     answers: Sequence[Answer]
 
@@ -102,22 +102,22 @@ class RolledBack:
 def rolled_back(trial: TrialShop, manifest: dict[str, Any]) -> RolledBack:
     """Begin it under load and wait until the operator takes it back, and a while longer."""
     trial.stop()
-    with crowd(trial) as load:
+    with crowd(trial, RATE) as load:
         trial.apply(manifest)
         trial.reaches("Running", 120)
         trial.routed()
         begun = time.monotonic()
-        trial.reaches("RolledBack", 20 * INTERVAL)
+        trial.reaches("RolledBack", DECISION_SECONDS)
         decided = time.monotonic()
-        time.sleep(12)
+        time.sleep(10)
     met = [answer.at for answer in load.answers if variant(answer) == "treatment"]
-    return RolledBack((decided - begun) / INTERVAL, max(met) - decided, load.answers)
+    return RolledBack(decided - begun, max(met) - decided, load.answers)
 
 
 def slower_by(trial: TrialShop, share: float) -> float:
     """Deploy a ranker that makes the slowest twentieth of requests so much slower; seconds that it takes longer."""
     trial.stop()
-    with crowd(trial) as load:
+    with crowd(trial, RATE) as load:
         time.sleep(10)
     seconds = share * p95(load.answers)
     faulty(trial, 0.0, seconds)

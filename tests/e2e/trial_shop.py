@@ -158,7 +158,10 @@ class TrialShop(LiveShop):
         return self.says("Experiment", EXPERIMENT, about, 120, **wanted)
 
     def reaches(self, phase: str, seconds: float = 60) -> None:
-        eventually(lambda: self.state.get("phase") == phase, f"phase {phase}: {self.state}", seconds)
+        try:
+            eventually(lambda: self.state.get("phase") == phase, f"phase {phase}", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {json.dumps(self.state)}") from None
 
     def begin(self, manifest: dict[str, Any], phase: str = "Running") -> None:
         """Anew, until every replica serves it."""
