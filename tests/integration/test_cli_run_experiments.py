@@ -112,40 +112,31 @@ class Shop:
         self.run.command("events", "send", str(written(self.scratch / "outcomes.jsonl", *events)), "--wait")
 
 
-@pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    found = Shop(ExperimentFolder(tmp_path / "shop"), tmp_path)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """One run for all tests: it takes longer to start than all that they do."""
+    scratch = tmp_path_factory.mktemp("run")
+    found = Shop(ExperimentFolder(scratch / "shop"), scratch)
     yield found
     if found.run.process.poll() is None:
         found.run.end()
 
 
+@pytest.fixture
+def shop(run: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """The run with an experiment that has just begun."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(run.scratch / "cache"))
+    run.folder.experiment = None
+    run.folder.write()
+    until(lambda: run.ask(1), lambda answer: "experiments" not in answer)
+    run.folder.experiment = tried()
+    run.folder.write()
+    until(lambda: run.ask(1).get("experiments"), bool)
+    return run
+
+
 def expected(customer: int, treatment_from: int = 5000) -> str:
     return "treatment" if bucket(SALT, str(customer)) >= treatment_from else "control"
-
-
-def test_an_experiment_goes_its_whole_course_on_this_machine(shop: Shop) -> None:
-    assert shop.variants() == {n: expected(n) for n in SHOPPERS}
-    assert products(shop.ask(1)) != products(shop.ask(3)), "control and treatment recall other products"
-    until(lambda: shop.status().get("units"), lambda units: units == len(SHOPPERS))
-    happy = [n for n in SHOPPERS if n % 10 < (8 if expected(n) == "treatment" else 2)]
-    shop.add_to_cart(happy)
-    status = until(shop.status, lambda found: found["phase"] == "AwaitingApproval")
-    assert status["verdict"] == "Better treatment"
-    screen = shop.experiment("status", "together-v2")
-    assert "It waits for a person" in screen
-    assert "treatment is better: add-to-cart +" in screen
-    shop.experiment("report", "together-v2", "--output", str(shop.scratch / "report.html"))
-    assert "treatment is better" in (shop.scratch / "report.html").read_text()
-
-    shop.folder.change("spec.decision", {"promote": "treatment"})
-    until(lambda: shop.ask(1)["experiments"], lambda found: found["together-v2"]["reason"] == "promoted")
-    assert set(shop.variants().values()) == {"treatment"}
-    shop.folder.change_graph("spec.steps[0].recall.model", "better")
-    until(shop.status, lambda found: found["phase"] == "Promoted")
-    assert "experiments" not in until(lambda: shop.ask(1), lambda answer: "experiments" not in answer)
-    assert shop.ask(1)["served_by"]["together"].startswith("better@")
 
 
 def test_edits_move_no_more_units_than_they_must_and_the_end_of_the_file_ends_it(shop: Shop) -> None:
@@ -194,3 +185,26 @@ def test_an_experiment_that_does_not_fit_ends_nothing_that_is_served(shop: Shop)
     shop.run.until_said("spec.step: togethr is no step of the graph: did you mean together")
     shop.run.until_said("not followed: what was served before is served on")
     assert shop.variants() == before
+
+
+def test_an_experiment_goes_its_whole_course_on_this_machine(shop: Shop) -> None:
+    assert shop.variants() == {n: expected(n) for n in SHOPPERS}
+    assert products(shop.ask(1)) != products(shop.ask(3)), "control and treatment recall other products"
+    until(lambda: shop.status().get("units"), lambda units: units == len(SHOPPERS))
+    happy = [n for n in SHOPPERS if n % 10 < (8 if expected(n) == "treatment" else 2)]
+    shop.add_to_cart(happy)
+    status = until(shop.status, lambda found: found["phase"] == "AwaitingApproval")
+    assert status["verdict"] == "Better treatment"
+    screen = shop.experiment("status", "together-v2")
+    assert "It waits for a person" in screen
+    assert "treatment is better: add-to-cart +" in screen
+    shop.experiment("report", "together-v2", "--output", str(shop.scratch / "report.html"))
+    assert "treatment is better" in (shop.scratch / "report.html").read_text()
+
+    shop.folder.change("spec.decision", {"promote": "treatment"})
+    until(lambda: shop.ask(1)["experiments"], lambda found: found["together-v2"]["reason"] == "promoted")
+    assert set(shop.variants().values()) == {"treatment"}
+    shop.folder.change_graph("spec.steps[0].recall.model", "better")
+    until(shop.status, lambda found: found["phase"] == "Promoted")
+    assert "experiments" not in until(lambda: shop.ask(1), lambda answer: "experiments" not in answer)
+    assert shop.ask(1)["served_by"]["together"].startswith("better@")
