@@ -229,7 +229,7 @@ def test_an_export_as_a_person_would_keep_it() -> None:
     found = standing()
     source = Source(found.name, found.spec, live={"metadata": {"uid": "u"}, "status": running()})
     text = yaml.safe_dump(exported_manifest(source), sort_keys=False, allow_unicode=True, width=100)
-    assert text == golden("export.yaml", text)
+    assert text == golden("exported.txt", text)
 
 
 def test_a_shadow_has_nothing_to_export(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
