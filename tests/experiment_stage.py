@@ -45,13 +45,15 @@ GRAPH = Key("InferenceGraph", "shop", "basket")
 class Stage:
     """`resources` as the API server has them, with their status; `children` by owner; `replicas` are the graph's pods.
 
-    `served` is what each replica serves; `reading` is what the next look finds.
+    `served` is what each replica serves; `reading` is what the next look finds. `counted` says whether the store
+    counts what it is told of, `ready` whether the graph answers.
     """
 
     resources: dict[Key, dict[str, Any]] = field(default_factory=dict)
     children: dict[Key, dict[Key, Any]] = field(default_factory=dict)
     served: list[Serving | None] = field(default_factory=lambda: [Serving(None)] * 3)
     counted: bool = True
+    ready: bool = True
     reading: Reading | None = None
     now_ms: int = NOW
     events: list[str] = field(default_factory=list)
@@ -88,6 +90,9 @@ class Stage:
         status = {"version": version_of(config.artefact.uri), "sha256": config.artefact.sha256}
         self.resources[key]["status"] = {**self.resources[key].get("status", {}), **status, "ready": ready}
 
+    def model(self, name: str) -> Key:
+        return Key("ModelDeployment", "shop", name)
+
     def deployed(self, name: str) -> ModelConfig:
         key = Key("ModelDeployment", "shop", name)
         deployment = next(m for k, m in self.children[key].items() if k.kind == "Deployment")
@@ -115,7 +120,7 @@ class Stage:
         resource, status = resource_of(manifest), manifest.get("status", {})
         if resource.spec is None:
             return None
-        ready = status.get("ready", key.kind != "ModelDeployment")
+        ready = self.ready if key == GRAPH else status.get("ready", key.kind != "ModelDeployment")
         return Referenced(
             resource.spec,
             ready,

@@ -67,17 +67,20 @@ def test_before_its_models_are_there_it_waits_and_the_graph_is_as_it_was() -> No
     assert stage.data(GRAPH)["graph.json"] == text
 
 
-@pytest.mark.parametrize("part", ["model", "store"])
+@pytest.mark.parametrize("part", ["model", "store", "graph", "artefact"])
 def test_what_is_not_ready_yet_is_waited_for(part: str) -> None:
     stage = staged(experiment(**MEASURED))
     if part == "model":
         stage.model_serves("ranker-v2", ready=False)
     stage.counted = part != "store"
+    stage.ready = part != "graph"
+    if part == "artefact":
+        stage.resources[stage.model("ranker-v2")]["status"]["sha256"] = "0" * 64
     stage.settle()
     assert stage.status()["phase"] == "Pending"
     assert stage.condition("Ready")["reason"] == "Starting"
     assert stage.carried() is None
-    stage.counted = True
+    stage.counted = stage.ready = True
     stage.model_serves("ranker-v2")
     stage.settle()
     assert stage.status()["phase"] == "Running"
@@ -196,6 +199,14 @@ def test_what_the_graph_is_told_straight_from_the_spec_is_another_revision() -> 
     assert (carried.revision, carried.overrides) == (2, {"1467": "treatment"})
 
 
+def test_a_pause_that_is_not_decided_yet_is_not_told() -> None:
+    stage = running()
+    before = stage.carried()
+    stage.apply(experiment(enabled=False))
+    stage.write(GRAPH, stage.plan(GRAPH))
+    assert stage.carried() == before
+
+
 RAMP = {"steps": [{"coverage": 5, "hold": "10m"}, {"coverage": 50, "approval": True}, {"coverage": 100}]}
 
 
@@ -219,6 +230,27 @@ def test_a_ramp_rises_by_time_and_approval_and_nobody_switches() -> None:
         stage.look(pods_fail(stage, errors=0))
     assert (stage.status()["phase"], stage.status()["traffic"]) == ("Running", "100%")
     assert ranges_of(stage) == first
+
+
+def test_a_ramp_waits_for_replicas_and_comes_back_when_its_hold_is_over() -> None:
+    stage = running(ramp={"steps": [{"coverage": 5, "hold": "10s"}, {"coverage": 100}]})
+    due = stage.plan(stage.key()).due
+    assert due is not None
+    assert due <= 10, "before the next look"
+    stage.served = []
+    stage.passes(20)
+    stage.reading = pods_fail(stage, errors=0)
+    stage.settle(serve=False)
+    assert (stage.status()["traffic"], stage.status()["serving"]) == ("5%", "0/0")
+    assert stage.condition("RouterSynced")["reason"] == "GraphNotReady"
+
+
+def test_nothing_is_concluded_from_figures_while_it_is_paused() -> None:
+    stage = running(guardrails=[{"serving": "errorRate", "limit": 1}])
+    stage.apply(experiment(guardrails=[{"serving": "errorRate", "limit": 1}], enabled=False))
+    stage.settle()
+    stage.look(pods_fail(stage, errors=100))
+    assert stage.status()["phase"] == "Paused"
 
 
 def test_paused_everyone_gets_the_baseline_and_afterwards_nobody_is_reshuffled() -> None:
@@ -275,6 +307,16 @@ def test_the_operator_patches_the_graph_where_the_spec_says_so_and_only_once() -
     assert len(stage.patches) == seen
     with pytest.raises(AssertionError):
         stage.patched(list(stage.patches[-1].operations))
+
+
+def test_what_the_author_does_after_a_promotion_is_the_authors_business() -> None:
+    stage = winning(promotion="patch")
+    stage.patched(list(stage.patches[-1].operations))
+    stage.settle()
+    stage.apply(changed(graph(), "spec.steps[2].rank.model", "margin-ranker"))
+    stage.settle()
+    plan = stage.plan(stage.key())
+    assert (plan.patch, plan.status.get("recommendation")) == (None, None)
 
 
 def test_a_patch_takes_nothing_from_an_author_who_was_faster() -> None:
@@ -360,3 +402,20 @@ def test_a_variant_whose_model_is_deleted_stays_for_the_baseline_to_stand_in() -
     assert "ranker-v2" in stage.graph_config.models
     assert stage.status()["phase"] == "Running"
     assert stage.condition("VariantsReady")["reason"] == "ModelNotFound"
+
+
+def test_one_that_has_ended_is_ready_whatever_became_of_its_models() -> None:
+    stage = running()
+    stage.apply(experiment(decision={"abort": "seen enough"}))
+    stage.delete(stage.model("ranker-v2"))
+    stage.settle()
+    assert (stage.condition("Ready")["status"], stage.condition("Ready")["reason"]) == ("True", "Aborted")
+
+
+def test_shares_are_of_all_units() -> None:
+    """Of its layer a half, of that what is not held out, and of that a tenth."""
+    stage = running(
+        layer={"name": "home", "buckets": ["0-5000"]}, holdout={"name": "q4", "percent": 20}, coverage=10
+    )
+    assert [v["share"] for v in stage.status()["variants"]] == ["2%", "2%"]
+    assert (stage.status()["traffic"], stage.status()["split"]) == ("10%", "50/50")

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from builders import changed, ranker
 from experiment_builders import CONTROL, TREATMENT, experiment
 from experiment_stage import GRAPH, Stage, counted, ranges_of, running, staged
+from situations import PLATFORM
+
+from endcap_operator.keys import Key
+from endcap_operator.plan.entry import plan_for, resource_of
 
 METRIC = {"name": "bought", "unit": "customer_id", "event": "purchase", "conversion": True}
 NEWER = changed(
@@ -61,6 +66,39 @@ def test_a_held_model_can_be_scaled_and_is_let_go_at_the_end() -> None:
     assert stage.status()["phase"] == "Aborted"
     assert stage.deployed("ranker-v2").version == "5"
     assert stage.condition("VariantDrift") == {}
+
+
+def test_what_does_not_change_the_artefact_is_acted_on() -> None:
+    stage = running()
+    stage.apply(changed(ranker("ranker-v2"), "spec.batching", {"maxSize": 7}))
+    stage.settle()
+    assert stage.deployed("ranker-v2").max_batch_rows == 7
+
+
+def test_an_artefact_that_is_not_the_one_that_was_pinned_is_not_held() -> None:
+    """Someone deleted the Deployment while another artefact was wanted: the one that is measured is gone."""
+    stage = running()
+    key = stage.apply(NEWER)
+    stage.children[key] = {}
+    stage.settle()
+    assert stage.deployed("ranker-v2").version == "5"
+    stage.apply(changed(NEWER, "spec.model", {"uri": "s3://models/ranker-v2/6.txt", "sha256": "a" * 64}))
+    stage.settle()
+    assert stage.deployed("ranker-v2").version == "6"
+    assert stage.condition("VariantDrift")["status"] == "True"
+
+
+def test_a_name_that_is_taken_leaves_what_is_said_of_the_rest() -> None:
+    stage = running()
+    before, key = stage.status(), stage.key()
+    taken = replace(
+        stage.observed(key), children={}, taken=(Key("ConfigMap", "shop", "ranker-v2-experiment"),)
+    )
+    status = plan_for(resource_of(stage.resources[key]), taken, PLATFORM).status
+    assert {n: v for n, v in status.items() if n != "conditions"} == {
+        n: v for n, v in before.items() if n != "conditions"
+    }
+    assert {c["reason"] for c in status["conditions"]} >= {"NameTaken"}
 
 
 def test_the_baselines_model_is_held_as_well() -> None:

@@ -178,7 +178,7 @@ def _changed(name: str, pair: Keyed[tuple[ExperimentSpec, Record]]) -> bool:
 def _decided(name: str, spec: ExperimentSpec, record: Record, namespace: str) -> ExperimentConfig | None:
     url = service_url(f"{spec.store}-ingest", namespace) if spec.store else None
     assigned = assigned_of(record, url)
-    settled = spec.model_copy(update={"salt": record.salt, "enabled": record.phase != "Paused"})
+    settled = spec.model_copy(update={"enabled": record.phase != "Paused"})
     return experiment_config(name, settled, assigned) if assigned else None
 
 

@@ -20,14 +20,12 @@ _LONGEST = 1024
 
 
 def graph_patch(situation: Situation, record: Record) -> Patch | None:
-    """None where the graph names the winner already, or the winner fits its step no more."""
+    """None where the winner fits its step no more; where the graph names it already, the promotion is over."""
     step, graph = situation.step, situation.graph
     winner = next((v for v in situation.spec.variants if v.name == record.everyone), None)
     if record.phase != "Promoting" or step is None or graph is None or winner is None or situation.problems:
         return None
     wanted = overlaid(step, winner)
-    if wanted == step:
-        return None
     where = f"/spec/steps/{graph.steps.index(step)}"
     key = Key("InferenceGraph", situation.resource.identity.namespace, situation.spec.graph)
     return Patch(key, _operations(where, step, wanted))
