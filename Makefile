@@ -22,9 +22,10 @@ example: $(INSTALLED) ## Train the examples and write their artefacts
 	$(BIN)/python examples/02-live-features/train
 	$(BIN)/python examples/03-ab-test/train
 
-quality: $(INSTALLED) ## Hit rate on held-out weeks: popularity, blend, ranker, and the ranker with live features
+quality: $(INSTALLED) ## On held-out weeks: popularity, blend, ranker, the ranker with live features, and what the experiment should find
 	$(BIN)/python examples/01-basket/train --evaluate
 	$(BIN)/python examples/02-live-features/train --evaluate
+	$(BIN)/python examples/03-ab-test/train --evaluate
 
 ##@ The cluster
 cluster: $(INSTALLED) ## Start the cluster (CLUSTER=kind|embedded|current); says first what it installs
@@ -98,8 +99,9 @@ bench-features: $(INSTALLED) redis ## The feature store: lookups beside a raw MG
 bench-experiments: $(INSTALLED) redis ## Experiments: assignment, verdicts on simulated shoppers, cost in a request, ingest of exposures
 	for bench in tests/bench/experiments/bench_*.py; do $(BIN)/python $$bench; done
 
-bench-cluster: $(INSTALLED) ## Times on the cluster: Ready, edit to served, drift to repaired
+bench-cluster: $(INSTALLED) ## Times on the cluster: Ready, edit to served, drift to repaired, new weights to served, rollbacks
 	$(BIN)/python tests/bench/bench_cluster.py
+	$(BIN)/python tests/bench/bench_experiments_cluster.py
 
 ##@ Help
 help: ## This list
