@@ -90,6 +90,19 @@ async def test_a_variant_that_hangs_leaves_the_baseline_half_of_the_time(shop: T
     assert time.monotonic() - start > 0.2
 
 
+@pytest.mark.parametrize("timeout", ["500ms", "600ms"])
+async def test_a_long_timeout_of_its_own_leaves_the_baseline_half_of_the_time_too(
+    shop: TryingShop, timeout: str
+) -> None:
+    graph = shop.basket(timeout="600ms").rank(model="basket-ranker", timeout=timeout).select()
+    engine = treated(shop, graph.with_(deadline="600ms"))
+    await fail(shop, "hangs")
+    shop.models["basket-ranker"].delay = 0.15
+    answer = await engine.ask(**CART)
+    assert (products(answer), answer["degraded"]) == (DEAREST_FIRST, [])
+    assert answer["experiments"]["x"] == STANDS_IN
+
+
 async def test_an_expression_without_a_value_is_a_failure_of_the_variant_alone(shop: TryingShop) -> None:
     by = "1.0 / (candidate.price - 4.0)"
     variants = everyone_in("treatment")

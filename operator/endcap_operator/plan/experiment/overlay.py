@@ -29,7 +29,7 @@ from endcap_operator.plan.facts import Observed
 from endcap_operator.plan.remembered import MOST, Keyed
 
 # From the write of a configuration to its reading by a pod that was nudged: 0.7 to 1 s, and as long to compile it.
-LEAD_MS = 1500
+LEAD_MS = 1200
 _BARE = {"experiments": None, "activate_at_ms": None}
 
 
