@@ -97,6 +97,7 @@ async def test_a_long_timeout_of_its_own_leaves_the_baseline_half_of_the_time_to
     graph = shop.basket(timeout="600ms").rank(model="basket-ranker", timeout=timeout).select()
     engine = treated(shop, graph.with_(deadline="600ms"))
     await fail(shop, "hangs")
+    shop.models["basket-ranker"].behaviour = "slow"
     shop.models["basket-ranker"].delay = 0.15
     answer = await engine.ask(**CART)
     assert (products(answer), answer["degraded"]) == (DEAREST_FIRST, [])
