@@ -90,11 +90,11 @@ async def test_a_variant_that_hangs_leaves_the_baseline_half_of_the_time(shop: T
     assert time.monotonic() - start > 0.2
 
 
-@pytest.mark.parametrize("timeout", ["500ms", "600ms"])
+@pytest.mark.parametrize("own", ["500ms", "600ms"])
 async def test_a_long_timeout_of_its_own_leaves_the_baseline_half_of_the_time_too(
-    shop: TryingShop, timeout: str
+    shop: TryingShop, own: str
 ) -> None:
-    graph = shop.basket(timeout="600ms").rank(model="basket-ranker", timeout=timeout).select()
+    graph = shop.basket(timeout="600ms").rank(model="basket-ranker", timeout=own).select()
     engine = treated(shop, graph.with_(deadline="600ms"))
     await fail(shop, "hangs")
     shop.models["basket-ranker"].behaviour = "slow"
