@@ -59,9 +59,9 @@ class Trial:
         self.record = found.record
         return found
 
-    def until(self, phase: str, sums: dict[str, VariantSums] | None = None) -> Trial:
+    def until(self, phase: str, sums: dict[str, VariantSums] | None = None, *pages: Any) -> Trial:
         for _ in range(12):
-            if self.step(sums).record.phase == phase:
+            if self.step(sums, *pages).record.phase == phase:
                 return self
         raise AssertionError(f"{self.record and self.record.phase} is never {phase}")
 

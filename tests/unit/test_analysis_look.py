@@ -162,6 +162,31 @@ def test_a_broken_guardrail_comes_before_a_win() -> None:
     assert said(look) == ("GuardrailBreached", "treatment")
 
 
+def test_a_win_waits_for_the_look_that_clears_or_confirms_a_suspect() -> None:
+    """What everyone gets cannot be rolled back, so a doubt comes before it."""
+    spec = experiment(guardrails=[{"serving": "errorRate", "limit": 1}])
+
+    def after(before: Look | None, errors: int) -> Look:
+        pages = page(
+            control=VariantServing(requests=1000, errors=10),
+            treatment=VariantServing(requests=1000, errors=errors),
+        )
+        return look_at(spec, even_epochs(), Seen(counted(**WIN), [pages], before), NOW)
+
+    first = after(None, 42)
+    assert (said(first), first.guardrails[0].suspects) == (("hold", None), ["treatment"])
+    assert first.holds == "errorRate may be broken by treatment: the next look decides"
+    assert said(after(first, 20)) == ("Better", "treatment")
+    assert said(after(first, 42)) == ("GuardrailBreached", "treatment")
+
+
+def test_a_win_waits_for_a_pod_that_says_how_it_serves() -> None:
+    spec = experiment(guardrails=[{"serving": "errorRate", "limit": 1}])
+    look = look_at(spec, even_epochs(), Seen(counted(**WIN), ()), NOW)
+    assert said(look) == ("hold", None)
+    assert look.holds == "errorRate: no replica of the graph says how it serves"
+
+
 def test_units_that_are_spent_end_it_without_a_winner() -> None:
     spec = experiment(analysis={"maximumUnits": 10_000})
     assert said(looked(counted(**arms(control=500, treatment=510)), spec)) == ("Inconclusive", None)

@@ -264,7 +264,7 @@ def test_a_mismatch_ends_when_the_units_are_spent() -> None:
 def test_a_broken_guardrail_rolls_back(phase: str) -> None:
     ramp = {"steps": [{"coverage": 5, "hold": "1h"}]} if phase == "Ramping" else None
     trial = Trial(experiment(ramp=ramp, guardrails=[{"serving": "errorRate", "limit": 1}]))
-    trial.until(phase, arms(treatment=750) if phase == "AwaitingApproval" else None)
+    trial.until(phase, arms(treatment=750) if phase == "AwaitingApproval" else None, failing(0))
     trial.facts = replace(FACTS, problems=("its traffic goes on",))
     found = trial.step(None, failing())
     assert (found.record.phase, found.record.spoilt) == ("RolledBack", "errorRate")
@@ -282,7 +282,7 @@ def test_a_suspect_is_rolled_back_by_the_second_look_in_a_row() -> None:
 
 def test_who_is_promoted_is_not_rolled_back_by_what_nobody_serves_any_more() -> None:
     trial = running(onWin="promote", guardrails=[{"serving": "errorRate", "limit": 1}])
-    trial.until("Promoting", arms(treatment=750))
+    trial.until("Promoting", arms(treatment=750), failing(0))
     assert trial.step(None, failing()).record.phase == "Promoting"
 
 

@@ -84,7 +84,7 @@ def look_at(spec: ExperimentSpec, epochs: Mapping[str, Epoch], seen: Seen, now_m
         guardrails=[_guarded(spec, each, compared, seen.before, pods) for each in spec.guardrails or ()],
         left_out=list(counts.left_out),
     )
-    verdict, holds = decide(spec, look)
+    verdict, holds = decide(spec, look, _doubt(spec, look, pods))
     return look.model_copy(update={"verdict": verdict, "holds": holds})
 
 
@@ -129,6 +129,15 @@ def _staleness(spec: ExperimentSpec, sums: ExperimentSums | None, now_ms: int) -
     if sums.lag_ms > old:
         return f"an exposure or outcome has waited for more than {old // 1000} s"
     return ""
+
+
+def _doubt(spec: ExperimentSpec, look: Look, pods: Sequence[Mapping[str, VariantServing]]) -> str:
+    """Why a guardrail may be broken although none is found to be: a promotion cannot be rolled back."""
+    for found in look.guardrails:
+        if found.suspects:
+            return f"{found.name} may be broken by {', '.join(found.suspects)}: the next look decides"
+    unheard = next((each.serving for each in spec.guardrails or () if each.serving and not pods), None)
+    return f"{unheard}: no replica of the graph says how it serves" if unheard else ""
 
 
 def _figures(

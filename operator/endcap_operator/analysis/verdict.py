@@ -2,7 +2,7 @@
 """What a look says, or why it says nothing yet.
 
 In this order, so that no doubt is passed over: units that are not where they should be, a broken limit, figures that
-are missing or old, too few units; only then the metric that decides.
+are missing or old, a limit that may be broken, too few units; only then the metric that decides.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from endcap_operator.analysis.words import shown_lift, shown_ratio
 Decided = tuple[Verdict | None, str]
 
 
-def decide(spec: ExperimentSpec, look: Look) -> Decided:
-    """The verdict, or None and why it holds."""
+def decide(spec: ExperimentSpec, look: Look, doubt: str) -> Decided:
+    """The verdict, or None and why it holds. doubt: why a guardrail may be broken unseen; empty when none may."""
     if look.sample_ratio.state == "mismatch":
         message = f"the units do not come in the ratio of the weights: {shown_ratio(look.sample_ratio)}"
         return Verdict(kind="Invalid", message=message), ""
@@ -24,6 +24,8 @@ def decide(spec: ExperimentSpec, look: Look) -> Decided:
         return Verdict(kind="GuardrailBreached", message=message, variant=look.breached.variant), ""
     if not look.fresh:
         return None, look.freshness
+    if doubt:
+        return None, doubt
     if spec.primary is None:
         return _unless_spent(spec, look, "no metric decides")
     return _counted(spec, spec.primary, look)
