@@ -180,6 +180,18 @@ def test_a_record_that_is_gone_or_spoilt_is_made_again_and_reassigns_nobody(spoi
     assert any(event.startswith("RecordRestored") for event in stage.events)
 
 
+def test_a_new_experiment_of_the_same_name_begins_with_nothing_of_the_old_one() -> None:
+    """Deleted and created again before the graph was looked at: its record is not there yet."""
+    stage = running()
+    stage.delete(stage.key())
+    key = stage.apply(experiment(salt="another"))
+    stage.resources[key]["metadata"]["uid"] = "uid-of-the-new-one"
+    config_map = next(m for m in stage.plan(GRAPH).manifests if m["kind"] == "ConfigMap")
+    assert "experiments" not in json.loads(config_map["data"]["graph.json"])
+    stage.settle()
+    assert (stage.graph_config.experiments or {})["ranker-v2"].salt == "another"
+
+
 def test_an_operator_that_is_killed_at_any_write_reassigns_nobody() -> None:
     """Each turn of the course, with every number of writes done before the end: the ranges come out the same."""
     turns: list[dict[str, Any]] = [

@@ -115,14 +115,20 @@ def _carried(
     config: GraphConfig, before: GraphConfig | None, observed: Observed
 ) -> Iterator[tuple[str, ExperimentConfig]]:
     """What is wrong with a spec alone takes nothing that has begun out of the graph: its units would all change."""
-    refused = conflicts_in(observed)
+    refused, known = conflicts_in(observed), _known(before, observed)
     for name, spec, record in records_of(observed):
         if spec.graph != config.name or name in refused:
             continue
-        was = (before.experiments or {}).get(name) if before else None
-        told = _told(name, spec, record, config.namespace, was)
+        told = _told(name, spec, record, config.namespace, known.get(name))
         if told is not None and _fits(name, told, config):
             yield name, told
+
+
+def _known(before: GraphConfig | None, observed: Observed) -> dict[str, ExperimentConfig]:
+    """What the graph carries already; of one that was deleted nothing is left to a later one of its name."""
+    ids = {name: experiment_id(other.uid) for name, _, other in observed.experiments()}
+    carried = (before.experiments if before else None) or {}
+    return {name: told for name, told in carried.items() if told.id == ids.get(name)}
 
 
 def _told(
