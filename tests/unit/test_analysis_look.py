@@ -287,6 +287,9 @@ def test_the_order_of_variants_and_epochs_says_nothing(seeds: list[int], order: 
 
 
 LIFT = Lift(difference=0.1, lower=-0.2, upper=0.4, relative=0.018, relative_lower=-0.004, relative_upper=0.04)
+FAR = Lift(
+    difference=1e12, lower=-1.0, upper=2.0, relative=1e18, relative_lower=-1e18, relative_upper=3.12e18
+)
 AGREED = ShadowFigures(compared=640, overlap=0.91, correlation=0.884, p95_ms=12.34, errors=3, dropped=1)
 
 
@@ -297,6 +300,7 @@ AGREED = ShadowFigures(compared=640, overlap=0.91, correlation=0.884, p95_ms=12.
         (shown_percent(-0.0004, signed=True), "0.0%"),
         (shown_percent(0.125, signed=True), "+12.5%"),
         (shown_lift(LIFT), "+1.8% [-0.4%, +4.0%]"),
+        (shown_lift(FAR), "+1e+20% [-1e+20%, +3.12e+20%]"),
         (shown_lift(Lift(difference=0.12345, lower=-0.2, upper=0.0)), "+0.123 [-0.2, 0]"),
         (shown_ratio(SampleRatio(state="no data")), "no data"),
         (shown_ratio(SampleRatio(state="ok", log_bayes_factor=-3.5)), "ok (0.03)"),

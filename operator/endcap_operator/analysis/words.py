@@ -8,11 +8,16 @@ from math import exp
 from endcap_operator.analysis.look import Lift, SampleRatio, ShadowFigures, Verdict
 
 _LARGEST_EXPONENT = 700.0
+_LONG = 1e6
 
 
 def shown_percent(part: float, *, signed: bool = False) -> str:
-    """0.018 is 1.8%. A zero has no sign that could be read as a direction."""
-    text = f"{100 * part:+.1f}%" if signed else f"{100 * part:.1f}%"
+    """0.018 is 1.8%. A zero has no sign that could be read as a direction.
+
+    Of a percent that fills a line nobody reads the digits, and the API server takes no status with it.
+    """
+    form = ".1f" if abs(part) < _LONG else ".3g"
+    text = f"{100 * part:{'+' if signed else ''}{form}}%"
     return text.replace("+0.0%", "0.0%").replace("-0.0%", "0.0%")
 
 
