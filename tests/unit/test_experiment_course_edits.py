@@ -54,6 +54,12 @@ def test_a_person_aborts_at_any_time(phase: str) -> None:
     assert (found.record.phase, found.transitions[0].message) == ("Aborted", "black friday")
 
 
+def test_an_abort_without_a_reason_is_one() -> None:
+    record = running().changed(decision={"abort": ""}).step().record
+    assert record.phase == "Aborted"
+    assert record.history[-1].message == "decision.abort, without a reason"
+
+
 @pytest.mark.parametrize("phase", ["Ramping", "Running", "AwaitingApproval", "Promoting"])
 def test_a_pause_leads_back_to_where_it_was(phase: str) -> None:
     ramp = {"steps": [{"coverage": 5, "hold": "10m"}, {"coverage": 100}]} if phase == "Ramping" else None

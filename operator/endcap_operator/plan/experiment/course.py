@@ -53,9 +53,10 @@ def _seen(record: Record, look: Look | None) -> Record:
 
 
 def _abort(m: Moment) -> Advanced | None:
-    if m.spec.decision and m.spec.decision.abort:
-        return m.goes("Aborted", m.spec.decision.abort)
-    return None
+    """Without a reason too: who writes `abort: ""` wants it to end."""
+    if m.spec.decision is None or m.spec.decision.abort is None:
+        return None
+    return m.goes("Aborted", m.spec.decision.abort or "decision.abort, without a reason")
 
 
 def _promoted(m: Moment) -> Advanced | None:
