@@ -187,6 +187,13 @@ def test_an_experiment_that_does_not_fit_ends_nothing_that_is_served(shop: Shop)
     assert shop.variants() == before
 
 
+def test_what_cannot_change_once_it_has_begun_is_refused_and_said(shop: Shop) -> None:
+    before = shop.variants()
+    shop.folder.change("spec.salt", "other")
+    shop.run.until_said("experiment together-v2: spec.salt: is not what it began with: put it back")
+    assert shop.variants() == before
+
+
 def test_an_experiment_goes_its_whole_course_on_this_machine(shop: Shop) -> None:
     assert shop.variants() == {n: expected(n) for n in SHOPPERS}
     assert products(shop.ask(1)) != products(shop.ask(3)), "control and treatment recall other products"

@@ -74,8 +74,12 @@ def test_nothing_that_others_wrote_reaches_the_terminal_unescaped() -> None:
     [
         ({}, "Nobody has looked at it yet. Is the operator running?"),
         (
-            running(conditions=[condition("Accepted", "False", "spec.layer: meets ranker-v1")]),
-            "It is not accepted and takes no traffic: spec.layer: meets ranker-v1",
+            running(phase="Pending", conditions=[condition("Accepted", "False", "spec.layer: taken")]),
+            "It is not accepted and takes no traffic: spec.layer: taken",
+        ),
+        (
+            running(conditions=[condition("Accepted", "False", "spec.unit: put it back")]),
+            "It is not accepted and stands still, with the traffic that it had: spec.unit: put it back",
         ),
         (running(phase="Pending", units=None), "It has not begun. No verdict yet: there are no figures."),
         (running(units=150, verdict=""), "No verdict yet: 150 of at least 2,000 units."),

@@ -15,15 +15,20 @@ def sentence(standing: Standing) -> str:
     accepted = standing.condition("Accepted")
     if not standing.status:
         return "Nobody has looked at it yet. Is the operator running?"
-    if accepted.get("status") == "False":
-        return f"It is not accepted and takes no traffic: {accepted.get('message', '')}"
     if standing.phase in _ENDS:
         return _ENDS[standing.phase](standing)
+    if accepted.get("status") == "False":
+        return f"It is not accepted and {_stands(standing)}: {accepted.get('message', '')}"
     if standing.mismatch:
         return MISMATCH
     if standing.spec.mode == "shadow":
         return "A shadow: everyone gets the baseline, and the others are only compared with it."
     return f"{_BEFORE.get(standing.phase, '')}{_VERDICTS.get(standing.verdict[0], _none_yet)(standing)}"
+
+
+def _stands(standing: Standing) -> str:
+    """Who was in one that has begun is served as before."""
+    return "takes no traffic" if standing.phase == "Pending" else "stands still, with the traffic that it had"
 
 
 MISMATCH = (

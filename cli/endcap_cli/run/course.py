@@ -43,6 +43,12 @@ class Course:
     def id(self) -> str:
         return experiment_id(self.uid)
 
+    @property
+    def refusal(self) -> str:
+        """Why it is not accepted as the files have it now."""
+        said = (one for one in self.status.get("conditions") or () if one["type"] == "Accepted")
+        return next((str(one["message"]) for one in said if one["status"] == "False"), "")
+
     def take(self, plan: Plan) -> bool:
         """Whether something was decided, so that graphs and the next step have to know."""
         data = plan.manifests[0]["data"]
@@ -67,7 +73,10 @@ def take_step(read: Read, spec: ExperimentSpec, course: Course, told: Told, aske
     plan = told.experiment(read, course.uid, course.data, _measured(spec, course, asked), _now_ms())
     for event in plan.events:
         complain(f"experiment {read.name.name}: {event.reason}: {event.note}")
-    return course.take(plan)
+    before, decided = course.refusal, course.take(plan)
+    if course.refusal not in (before, ""):
+        complain(f"experiment {read.name.name}: {course.refusal}; it stands still")
+    return decided
 
 
 def _now_ms() -> int:
