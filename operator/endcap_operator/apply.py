@@ -191,7 +191,7 @@ class _Round:
         scaled = wanted["kind"] == "Deployment" and "replicas" not in wanted["spec"]
         seeds = scaled and self.seed is not None
         if live is not None:
-            wanted = {**wanted, "metadata": {**wanted["metadata"], "uid": live["metadata"]["uid"]}}
+            wanted = {**wanted, "metadata": {**wanted["metadata"], **_seen(live)}}
             if seeds:
                 await self._hold(wanted)
         try:
@@ -208,6 +208,14 @@ class _Round:
         metadata = {name: deployment["metadata"][name] for name in ("name", "namespace")}
         seed = {**{n: deployment[n] for n in ("apiVersion", "kind")}, "metadata": metadata}
         await self.writer.put({**seed, "spec": {"replicas": self.seed}}, manager=SEEDER)
+
+
+def _seen(live: Manifest) -> dict[str, str]:
+    """What the API server compares. A record holds what was decided, so a decision that was made from an older one, by
+    an operator that is about to end, must not be written over it.
+    """
+    names = ("uid", "resourceVersion") if live["kind"] == "ConfigMap" else ("uid",)
+    return {name: live["metadata"][name] for name in names}
 
 
 def _refusal(key: Key, error: ClusterError) -> Refusal | None:

@@ -16,12 +16,19 @@ from endcap_cluster import audit, kubectl
 from experiment_builders import CONTROL, TREATMENT, experiment, models_of_variants
 from experiment_refusals import OVERLAYS
 from kube import condition, eventually
+from kubernetes.aio import client, config
 from operated import ACCOUNT, Operated
 from pods import Pods, Replica
 from refusal import Refusal
 
 from endcap_api.assignment import Ranges, allocate, parse_ranges, quotas
 from endcap_api.runtime_config import GraphConfig
+from endcap_operator.apply import Writer
+from endcap_operator.cluster import Cluster, ClusterError
+from endcap_operator.keys import key_of
+from endcap_operator.metrics import Metrics
+from endcap_operator.plan.facts import Observed, Plan
+from endcap_operator.store import Store
 
 SECONDS = 20  # ten times the goal
 NAME = "ranker-v2"
@@ -206,6 +213,26 @@ def test_a_record_that_is_lost_is_made_again_and_reassigns_nobody(
     assert status(world, running)["phase"] == "Running"
     carried = [r for r in world.writes(since) if r.resource == "configmaps" and "basket-graph" in r.uri]
     assert len(carried) == 1, "the graph never lost it"
+
+
+async def test_a_decision_from_an_older_record_is_not_written_over_a_newer_one(
+    world: Operated, running: str
+) -> None:
+    """Two operators at once: one decides, is stopped for a while, and writes when the other has decided already."""
+    older = world.get("ConfigMap", running, f"{NAME}-experiment") or {}
+    kept = {name: older[name] for name in ("apiVersion", "kind")}
+    said = {name: older["metadata"][name] for name in ("name", "namespace", "labels", "ownerReferences")}
+    late = {**kept, "metadata": said, "data": {**older["data"], "record.json": "late"}}
+    world.client.apply(weighted(66, 34), running)
+    synced(world, running, 2)
+    before = ranges(world, running)
+    configuration = client.Configuration()
+    await config.load_kube_config(str(world.kubeconfig), client_configuration=configuration)
+    async with client.ApiClient(configuration) as api:
+        writer = Writer(Store(lambda _: ()), Cluster(api, Metrics()))
+        with pytest.raises(ClusterError, match="modified"):
+            await writer.apply(Plan({}, (late,)), Observed({key_of(older): older}), settled=True)
+    assert ranges(world, running) == before
 
 
 def test_two_on_one_step_are_told_apart_by_age(world: Operated, running: str) -> None:
