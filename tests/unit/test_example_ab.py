@@ -174,8 +174,8 @@ def test_the_tally_sees_a_household_that_changes_variant_and_a_variant_that_did_
 class Shop:
     """A graph that answers all but basket 3, and a store that is busy at first."""
 
-    def __init__(self, busy: int = 1, refusal: int = 0) -> None:
-        self.busy, self.refusal = busy, refusal
+    def __init__(self, busy: int = 1, refusal: int = 0, reads: str = "") -> None:
+        self.busy, self.refusal, self.reads = busy, refusal, reads
         self.taken: list[dict[str, Any]] = []
         self.asked: list[str] = []
 
@@ -192,7 +192,14 @@ class Shop:
         if self.busy:
             self.busy -= 1
             return web.json_response({}, status=429, headers={"retry-after": "0"})
-        self.taken += await request.json()
+        events = await request.json()
+        wrong = [n for n, event in enumerate(events) if self.reads not in ("", event["type"])]
+        if wrong:
+            errors = [
+                {"field": f"events[{n}].type", "message": "no view of this store reads it"} for n in wrong
+            ]
+            return web.json_response({"errors": errors[:10]}, status=422)
+        self.taken += events
         return web.json_response({"accepted": 1}, status=202)
 
 
@@ -232,3 +239,12 @@ def test_a_store_that_refuses_ends_the_replay_with_its_words() -> None:
     (error,) = failed.value.exceptions
     assert isinstance(error, ReplayFailed)
     assert "422" in str(error)
+
+
+def test_what_no_metric_of_another_experiment_reads_is_left_out_and_the_rest_is_sent() -> None:
+    shop = Shop(reads="add_to_cart")
+    replayed(shop)
+    assert [event["type"] for event in shop.taken] == ["add_to_cart"] * 39
+    nothing = Shop(reads="other")
+    replayed(nothing)
+    assert not nothing.taken

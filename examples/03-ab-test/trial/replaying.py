@@ -6,12 +6,14 @@ The visits of a household are asked one after the other, in the order in which t
 
 import asyncio
 import json
+import re
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 
@@ -25,6 +27,7 @@ PROGRESS_SECONDS = 2.0
 ASK_SECONDS = 10.0
 TRIES = 5
 KIND = {"content-type": "application/cloudevents-batch+json"}
+TYPE = re.compile(r"events\[(\d+)\]\.type")  # as the store names what is wrong
 WAIT_STATUSES = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -42,12 +45,16 @@ class Places:
 
 @dataclass
 class Replay:
-    """One run over some visits; `say` tells how far it is."""
+    """One run over some visits; `say` tells how far it is.
+
+    unread: types of events that no metric of the experiment reads, so that the store refuses them: they stay here.
+    """
 
     places: Places
     told: Told
     tally: Tally
     say: Callable[[str], None]
+    unread: set[str] = field(default_factory=set)
 
     async def run(self, visits: Sequence[Visit]) -> None:
         """Ask for each visit once; what fails is counted and not asked again. Raises ReplayFailed."""
@@ -90,20 +97,37 @@ class Replay:
 
     async def _send(self, http: aiohttp.ClientSession, batch: Sequence[Event]) -> float | None:
         """Seconds to wait before it is sent again; None: it was taken."""
-        async with http.post(
-            f"{self.places.store}/v1/events", data=json.dumps(batch), headers=KIND
-        ) as answer:
+        events = [event for event in batch if event["type"] not in self.unread]
+        if not events:
+            return None
+        body = json.dumps(events)
+        async with http.post(f"{self.places.store}/v1/events", data=body, headers=KIND) as answer:
             if answer.status in WAIT_STATUSES:
                 return float(answer.headers.get("retry-after", "1"))
-            if answer.status != HTTPStatus.ACCEPTED:
-                raise ReplayFailed(f"the store said {answer.status}: {(await answer.text())[:500]}")
-        return None
+            if answer.status == HTTPStatus.ACCEPTED:
+                return None
+            text = await answer.text()
+        if answer.status != HTTPStatus.UNPROCESSABLE_ENTITY or not (unread := _unread(text, events)):
+            raise ReplayFailed(f"the store said {answer.status}: {text[:500]}")
+        self.say(f"no metric reads {', '.join(sorted(unread))}: not sent")
+        self.unread |= unread
+        return 0.0
 
     async def _tell(self) -> None:
         begun = time.monotonic()
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
             self.say(f"{time.monotonic() - begun:5.0f} s  {self.tally.progress()}")
+
+
+def _unread(refusal: str, events: Sequence[Event]) -> set[str]:
+    """The types that a store refused, none where anything else is wrong."""
+    try:
+        errors: list[dict[str, Any]] = json.loads(refusal)["errors"]
+    except (ValueError, LookupError):
+        return set()
+    found = [TYPE.fullmatch(each["field"]) for each in errors]
+    return {events[int(one[1])]["type"] for one in found if one} if all(found) else set()
 
 
 async def _batch(waiting: "asyncio.Queue[Event | None]") -> tuple[list[Event], bool]:
