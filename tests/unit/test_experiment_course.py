@@ -280,6 +280,17 @@ def test_a_suspect_is_rolled_back_by_the_second_look_in_a_row() -> None:
     assert trial.step(None, failing(28)).record.phase == "RolledBack"
 
 
+def test_a_ramp_lets_no_more_units_in_while_a_guardrail_is_suspect() -> None:
+    ramp = {"steps": [{"coverage": 5}, {"coverage": 100}]}
+    trial = Trial(experiment(ramp=ramp, guardrails=[{"serving": "errorRate", "limit": 1}])).until("Ramping")
+    found = trial.step(arms(), failing(28))
+    assert (found.record.coverage, found.waits) == (
+        5,
+        "errorRate may be broken by treatment: the next look decides",
+    )
+    assert trial.step(arms(), failing(9)).record.coverage == 100
+
+
 def test_who_is_promoted_is_not_rolled_back_by_what_nobody_serves_any_more() -> None:
     trial = running(onWin="promote", guardrails=[{"serving": "errorRate", "limit": 1}])
     trial.until("Promoting", arms(treatment=750), failing(0))

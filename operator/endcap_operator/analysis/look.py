@@ -126,5 +126,15 @@ class Look(Element):
         return [name for each in self.guardrails if each.name == guardrail for name in each.suspects]
 
     @property
+    def suspicion(self) -> str:
+        """Which guardrail may be broken, and by whom; empty when none may."""
+        found = (each for each in self.guardrails if each.suspects)
+        said = (
+            f"{each.name} may be broken by {', '.join(each.suspects)}: the next look decides"
+            for each in found
+        )
+        return next(said, "")
+
+    @property
     def breached(self) -> GuardrailFigures | None:
         return next((each for each in self.guardrails if each.state == "breached"), None)

@@ -133,9 +133,8 @@ def _staleness(spec: ExperimentSpec, sums: ExperimentSums | None, now_ms: int) -
 
 def _doubt(spec: ExperimentSpec, look: Look, pods: Sequence[Mapping[str, VariantServing]]) -> str:
     """Why a guardrail may be broken although none is found to be: a promotion cannot be rolled back."""
-    for found in look.guardrails:
-        if found.suspects:
-            return f"{found.name} may be broken by {', '.join(found.suspects)}: the next look decides"
+    if look.suspicion:
+        return look.suspicion
     unheard = next((each.serving for each in spec.guardrails or () if each.serving and not pods), None)
     return f"{unheard}: no replica of the graph says how it serves" if unheard else ""
 

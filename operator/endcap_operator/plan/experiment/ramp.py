@@ -46,6 +46,8 @@ def _amiss(m: Moment) -> Iterator[str]:
         yield f"nothing: {m.record.mismatch}; create another Experiment"
     if m.record.look and m.record.look.freshness:
         yield m.record.look.freshness
+    if m.record.look and m.record.look.suspicion:
+        yield m.record.look.suspicion
     if m.facts.unready:
         yield f"not ready to serve: {', '.join(m.facts.unready)}"
     if not m.facts.synced:
