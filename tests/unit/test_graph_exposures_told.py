@@ -17,6 +17,15 @@ def test_a_unit_is_told_once_a_day() -> None:
     assert not told.first(1, day=8)
 
 
+def test_requests_that_end_after_midnight_make_nothing_forgotten() -> None:
+    told = Told()
+    assert told.first(1, day=8)
+    for key in range(2, 9):
+        assert told.first(key, day=7), "it came before midnight"
+        assert not told.first(1, day=8)
+    assert told.first(1, day=5), "a clock that was set back by days begins anew"
+
+
 def test_what_was_not_taken_is_told_again_wherever_it_is_kept() -> None:
     told = Told(most=4)
     for key in range(4):

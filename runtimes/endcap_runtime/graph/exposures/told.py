@@ -23,8 +23,10 @@ class Told:
         return len(self._newer) + len(self._older)
 
     def first(self, key: int, day: int) -> bool:
-        """Whether it has not been told on this day; from now on it has."""
-        if day != self._day:
+        """Whether it has not been told on this day; from now on it has. A request that came before midnight and ends
+        after it is of the new day: by turns the two would each forget what was told of the other.
+        """
+        if day not in (self._day, self._day - 1):
             self._day, self._newer, self._older = day, set(), set()
         if key in self._newer or key in self._older:
             return False
