@@ -16,6 +16,7 @@ from experiment_builders import CONTROL, TREATMENT, experiment
 from experiment_stage import GRAPH, Stage, counted, ranges_of, running, staged
 from situations import PLATFORM
 
+from endcap_api.v1alpha1.kinds import KINDS
 from endcap_operator.keys import Key
 from endcap_operator.plan.entry import plan_for, resource_of
 
@@ -52,6 +53,15 @@ def test_a_graph_says_which_model_of_a_variant_is_down() -> None:
     assert "ranker-v2" in said["message"]
     assert stage.condition("VariantsReady")["reason"] == "VariantNotReady"
     assert stage.status()["phase"] == "Running"
+
+
+def test_a_long_version_of_a_model_does_not_cost_an_experiment_its_status() -> None:
+    stage, version = staged(experiment()), "v" * 120
+    source = {"uri": f"s3://models/{version}.txt", "sha256": stage.deployed("ranker-v2").artefact.sha256}
+    stage.apply(changed(ranker("ranker-v2"), "spec.model", source))
+    stage.settle()
+    said = KINDS["Experiment"].status.model_validate(stage.status()).dump()
+    assert said["variants"][1]["model"] == f"ranker-v2@{version}"[:128]
 
 
 def test_a_held_model_can_be_scaled_and_is_let_go_at_the_end() -> None:

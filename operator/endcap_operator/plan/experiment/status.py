@@ -22,7 +22,7 @@ from endcap_operator.plan.experiment.record import Record
 from endcap_operator.plan.experiment.shares import shares, shown_share, shown_split, shown_traffic
 from endcap_operator.plan.experiment.situation import carries
 
-_LONGEST_MESSAGE = 512
+_LONGEST_MESSAGE, _LONGEST_LABEL = 512, 128
 
 
 def experiment_status(course: Course) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _variants(course: Course) -> list[dict[str, Any]]:
 
 def _pinned(course: Course, variant: str) -> dict[str, str]:
     pin = course.record.pins.get(variant)
-    return {"model": pin.label, "digest": pin.sha256} if pin else {}
+    return {"model": pin.label[:_LONGEST_LABEL], "digest": pin.sha256} if pin else {}
 
 
 def _measured(course: Course, figures: VariantFigures | None) -> dict[str, Any]:
