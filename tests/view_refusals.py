@@ -121,7 +121,7 @@ FEATURE_SHAPE: tuple[Refusal, ...] = (
     _log("window in days", f"{CLICKS}.windows", ["1d"], f"{CLICKS}.windows[0]", "write it as 5m or 24h"),
     _log("window of nothing", f"{CLICKS}.windows", ["0s"], f"{CLICKS}.windows[0]", "write it as 5m or 24h"),
     _log("window as a number", f"{CLICKS}.windows", [300], f"{CLICKS}.windows[0]", "string", "with a unit"),
-    _log("window of an age", f"{CLICKS}.windows", ["9999999h"], f"{CLICKS}.windows[0]", "", "7 characters"),
+    _log("window of an age", f"{CLICKS}.windows", ["9999999h"], f"{CLICKS}.windows[0]", "", "write it as 5m or 24h"),
     _log("no window in the list", f"{CLICKS}.windows", [], f"{CLICKS}.windows", ""),
     _log("nine windows", f"{CLICKS}.windows", [f"{i}m" for i in range(1, 10)], f"{CLICKS}.windows", "8"),
     _log("maxItems of a number", f"{SPEND}.maxItems", 3, SPEND, "maxItems is for type array"),

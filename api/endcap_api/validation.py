@@ -35,6 +35,13 @@ _TYPES = {
 
 
 _BOUNDS = {"greater_than_equal": "raise it", "less_than_equal": "lower it"}
+_LENGTHS = {
+    "string_too_long": ("at most", "shorten it"),
+    "string_too_short": ("at least", "write more"),
+    "too_long": ("at most", "remove some"),
+    "too_short": ("at least", "add some"),
+}
+_SPANS = ("a duration is", "a span of time is")
 
 
 class InvalidSpec(ValueError):
@@ -111,8 +118,24 @@ def _message(kind: str, found: ErrorDetails) -> str:
         return _not_text(kind, found)
     if error in _TYPES:
         return f"must be {_TYPES[error]}"
-    said = found["msg"].replace("Input should", "must")
-    return f"{said}: {_BOUNDS[error]}" if error in _BOUNDS else said
+    return _length(kind, found) if error in _LENGTHS else _bound(found)
+
+
+def _bound(found: ErrorDetails) -> str:
+    said, remedy = found["msg"].replace("Input should", "must"), _BOUNDS.get(found["type"])
+    return f"{said}: {remedy}" if remedy else said
+
+
+def _length(kind: str, found: ErrorDetails) -> str:
+    """A span that is too long a text is one that is written wrongly."""
+    rules = _schema_at(kind, found["loc"]).get("x-kubernetes-validations", ())
+    said = (str(rule["message"]) for rule in rules)
+    if written := next((text for text in said if text.startswith(_SPANS)), None):
+        return written
+    bound, remedy = _LENGTHS[found["type"]]
+    limit = next(value for name, value in found["ctx"].items() if name in ("min_length", "max_length"))
+    counted = "characters" if found["type"].startswith("string") else "elements"
+    return f"has {len(found['input'])} of {bound} {limit} {counted}: {remedy}"
 
 
 def _not_text(kind: str, found: ErrorDetails) -> str:
