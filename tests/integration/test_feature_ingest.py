@@ -98,7 +98,7 @@ def test_an_event_of_a_type_that_nobody_reads_is_told_which_are_read(
     cases = (
         ({"activity": activity()}, "the types that are read are click, purchase; name others"),
         ({"activity": activity(features=counted)}, f"the types that are read are {', '.join(many[:10])}, …;"),
-        ({"profile": profile()}, "no view of this store reads it: name it in a feature"),
+        ({"profile": profile()}, "name it in a feature of a FeatureView or a metric of an Experiment"),
     )
     for number, (views, listed) in enumerate(cases):
         with ingest(features(server.url, views), tmp_path / f"pod-{number}") as pod:

@@ -131,7 +131,7 @@ def _faults(compiled: Compiled, event: Event) -> Iterator[FieldError]:
 def _read_instead(unknown: str, compiled: Compiled) -> str:
     if meant := nearest(unknown, compiled.event_types):
         return f"did you mean {meant}?"
-    remedy = "in a feature of a FeatureView"
+    remedy = "in a feature of a FeatureView or a metric of an Experiment"
     known = sorted(compiled.event_types)
     if not known:
         return f"name it {remedy}"
