@@ -51,8 +51,11 @@ def history(random: Random, run: str, start: int, length: int) -> History:
 def _exposed_at_last(random: Random, drawn: History, now: int) -> int:
     """A new unit has an outcome, and meets its variant just when that has waited for as long as it may, or later."""
     happened = drawn.events[-1].value
-    unit = f"{happened['data']['customer']}-late-{len(drawn.events)}"
-    event = {**happened, "id": f"{happened['id']}-late", "data": {**happened["data"], "customer": unit}}
+    late = (
+        f"late-{len(drawn.events)}"  # what is sent again is of the same unit, so an id is of one unit alone
+    )
+    unit = f"{happened['data']['customer']}-{late}"
+    event = {**happened, "id": f"{happened['id']}-{late}", "data": {**happened["data"], "customer": unit}}
     if "buyer" in event["data"]:
         event["data"]["buyer"] = unit
     drawn.events.append(Came(now, event))
