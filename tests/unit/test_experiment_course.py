@@ -254,6 +254,13 @@ def test_a_mismatch_takes_a_win_back() -> None:
     assert (found.record.phase, found.record.verdict and found.record.verdict.kind) == ("Running", "Invalid")
 
 
+def test_coverage_is_followed_while_a_win_waits_for_approval() -> None:
+    trial = running().until("AwaitingApproval", arms(treatment=750))
+    trial.changed(coverage=20)
+    found = trial.step(arms(treatment=750))
+    assert (found.record.phase, found.record.coverage) == ("AwaitingApproval", 20)
+
+
 def test_a_mismatch_ends_when_the_units_are_spent() -> None:
     trial = running(analysis={"maximumUnits": 20_000})
     trial.step(MISMATCHED)

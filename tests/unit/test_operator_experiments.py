@@ -117,18 +117,22 @@ def test_no_experiment_takes_the_units_of_one_that_has_begun() -> None:
     assert stage.condition("Accepted", "first")["reason"] == "Conflict"
 
 
-def test_one_that_comes_to_be_at_odds_leaves_the_graph_at_once() -> None:
-    """An older one that was paused goes on, and needs its units."""
+def test_a_pause_gives_the_units_away_to_who_comes_meanwhile() -> None:
+    """An older one that goes on would change every unit of the one that runs by now: it waits for that."""
     stage = running()
     stage.apply(experiment(enabled=False))
     stage.settle()
     stage.apply(experiment("second", salt="2"))
     stage.settle()
-    assert set(stage.graph_config.experiments or ()) == {"ranker-v2", "second"}
     stage.apply(experiment())
     stage.settle()
-    assert set(stage.graph_config.experiments or ()) == {"ranker-v2"}
-    assert stage.condition("Accepted", "second")["reason"] == "Conflict"
+    assert stage.condition("Accepted")["reason"] == "Conflict"
+    assert stage.status()["phase"] == "Paused"
+    assert stage.condition("Accepted", "second")["status"] == "True"
+    assert stage.carried("second").enabled
+    stage.delete(stage.key("second"))
+    stage.settle()
+    assert stage.status()["phase"] == "Running"
 
 
 def test_a_slip_in_a_spec_takes_no_experiment_out_of_the_graph() -> None:

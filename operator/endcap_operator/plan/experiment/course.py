@@ -207,9 +207,9 @@ def _promote(m: Moment) -> Advanced | None:
 def _follow(m: Moment) -> Advanced | None:
     """The coverage of the spec, once there is no ramp (any more)."""
     wanted = m.spec.full_coverage
-    if m.record.phase != "Running" or m.record.coverage == wanted:
+    if m.record.phase not in ("Running", "AwaitingApproval") or m.record.coverage == wanted:
         return None
-    return m.goes("Running", f"coverage {m.record.coverage}% to {wanted}%", **covering(m, wanted))
+    return m.goes(m.record.phase, f"coverage {m.record.coverage}% to {wanted}%", **covering(m, wanted))
 
 
 def _await_graph(m: Moment) -> Advanced | None:

@@ -60,7 +60,8 @@ def conflicts_in(observed: Observed) -> dict[str, str]:
 
 
 def _placed(spec: ExperimentSpec, created: str, record: Record | None) -> Placed:
-    begun = record is not None and record.phase != "Pending"
+    """One that is paused has let its units go: who runs meanwhile keeps them."""
+    begun = record is not None and record.phase not in ("Pending", "Paused")
     return Placed(spec, created, ended=record is not None and record.final, begun=begun)
 
 
