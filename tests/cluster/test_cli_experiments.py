@@ -83,8 +83,10 @@ class Trial:
 
 
 @pytest.fixture
-def trial(kube: Kubectl, namespace: str) -> Callable[..., Trial]:
-    return lambda status=None, **spec: Trial(kube, running() if status is None else status, **spec)
+def trial(kube: Kubectl, namespace: str) -> Iterator[Callable[..., Trial]]:
+    """Gone after the test: of two on one step the younger would be kept out."""
+    yield lambda status=None, **spec: Trial(kube, running() if status is None else status, **spec)
+    kube("delete", "experiments", "--all", f"--namespace={NAMESPACE}")
 
 
 Begin = Callable[..., Trial]

@@ -98,8 +98,12 @@ def run(world: Operated, *arguments: str) -> str:
 
 
 def events(world: Operated, namespace: str) -> dict[str, str]:
-    found = world.client.items("Event", namespace)
-    return {e["reason"]: e["note"] for e in found if e["regarding"]["kind"] == "Experiment"}
+    """What was told by reason; a phase and the condition that names it have one reason, and a note each."""
+    notes: dict[str, list[str]] = {}
+    for event in world.client.items("Event", namespace):
+        if event["regarding"]["kind"] == "Experiment":
+            notes.setdefault(event["reason"], []).append(event["note"])
+    return {reason: "\n".join(sorted(each)) for reason, each in notes.items()}
 
 
 def test_kubectl_shows_what_it_is_on_how_far_it_is_and_who_gets_what(world: Operated, running: str) -> None:
