@@ -16,8 +16,9 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,6 +174,19 @@ class RedisCluster:
         for node in (target, *(node for node in self.nodes if node is not target)):
             with node.client() as client:
                 client.execute_command("CLUSTER SETSLOT", slot, "NODE", owner)
+
+
+def moved_around(cluster: RedisCluster, slots: Iterable[int], done: threading.Event) -> int:
+    """Moves slots from node to node, again and again until `done`; how many moves that were."""
+    owners = {slot: slot * len(cluster.nodes) // SLOTS for slot in sorted(slots)}
+    moves = 0
+    while not done.is_set():
+        for slot, owner in list(owners.items()):
+            owners[slot] = (owner + 1) % len(cluster.nodes)
+            cluster.move_slot(slot, cluster.nodes[owner], cluster.nodes[owners[slot]], 0.01)
+            moves += 1
+            time.sleep(0.02)
+    return moves
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import statistics
 import tempfile
 import time
@@ -16,7 +14,7 @@ from typing import Any
 
 from basket_shop import LONG, pushed
 from builders import changed
-from live_shop import processes_of
+from live_shop import processes_of, stood_still
 from shoppers import Answer, Load
 from trial_shop import SMALL, TrialShop, example, experiment, request, units, variant
 
@@ -48,13 +46,8 @@ def down(trial: TrialShop, model: str) -> Iterator[None]:
     (pod,) = trial.ready_pods(f"{model}-model")
     found = [each for name in ("python3.11", "python", "python3") for each in processes_of(pod, name)]
     assert found, f"no process of {model} is on this machine"
-    try:
-        for process in found:
-            os.kill(process, signal.SIGSTOP)
+    with stood_still(found):
         yield
-    finally:
-        for process in found:
-            os.kill(process, signal.SIGCONT)
 
 
 def faulty(trial: TrialShop, errors: float, seconds: float) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -165,10 +165,8 @@ def _runs(entry: Path, uid: str, program: str) -> bool:
 
 
 @contextmanager
-def frozen(pod: dict[str, Any], program: str) -> Iterator[None]:
-    """The processes stand still, as if their node had lost its mind, and go on."""
-    found = processes_of(pod, program)
-    assert found, f"no {program} of pod {pod['metadata']['name']} is on this machine"
+def stood_still(found: Sequence[int]) -> Iterator[None]:
+    """Processes are stopped, and go on."""
     try:
         for process in found:
             os.kill(process, signal.SIGSTOP)
@@ -176,6 +174,15 @@ def frozen(pod: dict[str, Any], program: str) -> Iterator[None]:
     finally:
         for process in found:
             os.kill(process, signal.SIGCONT)
+
+
+@contextmanager
+def frozen(pod: dict[str, Any], program: str) -> Iterator[None]:
+    """The processes stand still, as if their node had lost its mind, and go on."""
+    found = processes_of(pod, program)
+    assert found, f"no {program} of pod {pod['metadata']['name']} is on this machine"
+    with stood_still(found):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 import yaml
-from endcap_cluster.ports import free as free_ports
+from example_runs import running
 from kube import eventually
 from live import history
 from live.history import History
@@ -32,7 +30,6 @@ from endcap_api.assignment import allocate, quotas
 from endcap_api.experiment_config import Assigned, experiment_config
 from endcap_api.v1alpha1.experiment import ExperimentSpec
 
-START_SECONDS = 120
 FILES = ("models.yaml", "features.yaml", "graph.yaml", "experiment.yaml")
 COUNT = 600
 
@@ -68,29 +65,8 @@ def shop(data: History, trained: Trained, tmp_path_factory: pytest.TempPathFacto
     for name in FILES:
         shutil.copy(EXAMPLE / name, folder)
     pipeline.publish(data, trained, folder)
-    port, events_port = free_ports(2)
-    command = [sys.executable, "-m", "endcap_cli", "run", str(folder)]
-    with (
-        (folder / "said.txt").open("wb") as said,
-        (folder / "run.log").open("wb") as log,
-        subprocess.Popen(
-            [*command, f"--port={port}", f"--events-port={events_port}"], stdout=said, stderr=log
-        ) as process,
-    ):
-        try:
-            yield Shop(folder, Places(announced(folder, process), f"http://127.0.0.1:{events_port}"))
-        finally:
-            process.terminate()
-
-
-def announced(folder: Path, process: subprocess.Popen[bytes]) -> str:
-    """The graph's URL, once it is served."""
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        if found := re.search(r"^last-call on (\S+)", (folder / "said.txt").read_text(), re.MULTILINE):
-            return found.group(1)
-        time.sleep(0.1)
-    raise AssertionError((folder / "run.log").read_text())
+    with running(folder, ["last-call"]) as places:
+        yield Shop(folder, Places(places.graphs["last-call"], places.ingest))
 
 
 @pytest.fixture(scope="module")

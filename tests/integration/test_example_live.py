@@ -2,7 +2,6 @@
 """The example on its real data: trained, served by `endcap run`, and asked before and after real baskets arrive."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -18,14 +17,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from basket import ranker as basket
-from endcap_cluster.ports import free as free_ports
+from example_runs import running
 from live import history, pipeline, ranker
 from live.events import Replay, events, lines
 from live.history import History
 from live.pipeline import Trained
 from live.resources import EXAMPLE
 
-START_SECONDS = 120
+APPLIED_SECONDS = 120
 FILES = ("models.yaml", "features.yaml", "graph.yaml", "remind.yaml", "request.json")
 # Tiles are cut by the clock: a shift of whole tiles leaves each event in a tile with the same neighbours.
 TILE = timedelta(minutes=15)
@@ -83,30 +82,8 @@ def shop(data: History, trained: Trained, tmp_path_factory: pytest.TempPathFacto
     for name in FILES:
         shutil.copy(EXAMPLE / name, folder)
     pipeline.publish(data, trained, folder)
-    port, events_port = free_ports(2)
-    command = [sys.executable, "-m", "endcap_cli", "run", str(folder)]
-    with (
-        (folder / "said.txt").open("wb") as said,
-        (folder / "run.log").open("wb") as log,
-        subprocess.Popen(
-            [*command, f"--port={port}", f"--events-port={events_port}"], stdout=said, stderr=log
-        ) as process,
-    ):
-        try:
-            yield Shop(folder, announced(folder, process), f"http://127.0.0.1:{events_port}")
-        finally:
-            process.terminate()
-
-
-def announced(folder: Path, process: "subprocess.Popen[bytes]") -> dict[str, str]:
-    """The graphs' URLs, once both are served."""
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        found = dict(re.findall(r"^([a-z-]+) on (\S+)", (folder / "said.txt").read_text(), re.MULTILINE))
-        if len(found) == 2:
-            return found
-        time.sleep(0.1)
-    raise AssertionError((folder / "run.log").read_text())
+    with running(folder, ["live-basket", "remind"]) as places:
+        yield Shop(folder, places.graphs, places.ingest)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +109,7 @@ def replayed(shop: Shop, data: History) -> Replayed:
 
 
 def until_applied(shop: Shop, count: int) -> None:
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + APPLIED_SECONDS
     state: dict[str, Any] = {}
     while time.monotonic() < end:
         state = httpx.get(f"{shop.ingest}/v1/views").json()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from ingest_servers import PREFIX, Ingest, all_sent, event, features, ingest
 from ingest_totals import CUSTOMERS, compiled, history, stored, totals
 from redis.crc import key_slot
-from redis_servers import SLOTS, RedisCluster, redis_cluster
+from redis_servers import RedisCluster, moved_around, redis_cluster
 
 EVENTS = f"{PREFIX}:events"
 
@@ -50,7 +49,6 @@ def test_slots_that_move_under_load_lose_nothing_and_count_nothing_twice(
     moved = {key_slot(compiled("activity").key([str(n)])) for n in range(CUSTOMERS)} | {
         key_slot(EVENTS.encode())
     }
-    owners = {slot: slot * len(cluster.nodes) // SLOTS for slot in moved}
     done = threading.Event()
 
     def produce() -> None:
@@ -60,15 +58,8 @@ def test_slots_that_move_under_load_lose_nothing_and_count_nothing_twice(
 
     producer = threading.Thread(target=produce)
     producer.start()
-    moves = 0
     try:
-        while not done.is_set():
-            for slot in sorted(moved):
-                owner = owners[slot]
-                owners[slot] = (owner + 1) % len(cluster.nodes)
-                cluster.move_slot(slot, cluster.nodes[owner], cluster.nodes[owners[slot]], 0.01)
-                moves += 1
-                time.sleep(0.02)
+        moves = moved_around(cluster, moved, done)
     finally:
         producer.join(60)
     pod.settled(60)

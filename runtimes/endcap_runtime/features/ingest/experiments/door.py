@@ -6,7 +6,6 @@ Here the unit is replaced by its HMAC, so nothing behind this door knows it; a r
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,12 +15,10 @@ import orjson
 from endcap_runtime.asgi import Headers, Response, refuse_media_type
 from endcap_runtime.features.experiments.exposures import faults_of, kept
 from endcap_runtime.features.experiments.measured import Measured
-from endcap_runtime.features.ingest.door import ANSWER_SECONDS, away
+from endcap_runtime.features.ingest.door import accepted
 from endcap_runtime.features.ingest.metrics import IngestMetrics
 from endcap_runtime.features.ingest.parameters import object_of, refused
 from endcap_runtime.features.ingest.serving import Serving
-from endcap_runtime.features.store import StoreUnavailable
-from endcap_runtime.features.store.faults import unavailable
 from endcap_runtime.features.store.unit_key import NoUnitKey
 from endcap_runtime.problems import RETRY_SOON, FieldError, Problem
 from endcap_runtime.wire.faults import MOST_ERRORS
@@ -48,32 +45,21 @@ class ExposureDoor:
         except Problem:
             self._exposures.labels("refused").inc()
             raise
-        await self._accept(serving, sound)
+        texts, most = self._hidden(serving, sound), serving.compiled.store.max_backlog
+        await accepted(serving.exposures.accept, texts, most, self._exposures, _BUSY)
         return Response(202, orjson.dumps({"accepted": len(sound)}))
 
-    async def _accept(self, serving: Serving, sound: Sequence[Mapping[str, Any]]) -> None:
+    def _hidden(self, serving: Serving, sound: Sequence[Mapping[str, Any]]) -> list[bytes]:
+        """As they are kept."""
+        if not sound:
+            return []
         try:
-            taken = not sound or await _accepted(serving, sound)
+            key = serving.units.read()
         except NoUnitKey as missing:
             log.error("Units cannot be hidden", extra={"detail": str(missing)})  # noqa: TRY400 (it says all)
             self._exposures.labels("unavailable").inc(len(sound))
             raise Problem(503, _NO_KEY, (), RETRY_SOON) from missing
-        except StoreUnavailable as error:
-            self._exposures.labels("unavailable").inc(len(sound))
-            raise away(error) from error
-        self._exposures.labels("accepted" if taken else "busy").inc(len(sound))
-        if not taken:
-            raise Problem(429, _BUSY, (), RETRY_SOON)
-
-
-async def _accepted(serving: Serving, sound: Sequence[Mapping[str, Any]]) -> bool:
-    key = serving.units.read()
-    texts = [orjson.dumps(kept(exposure, key)) for exposure in sound]
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await serving.exposures.accept(texts, serving.compiled.store.max_backlog)
-    except TimeoutError as error:
-        raise unavailable(error) from error
+        return [orjson.dumps(kept(exposure, key)) for exposure in sound]
 
 
 def checked(given: Any, experiments: Mapping[str, Measured]) -> list[dict[str, Any]]:
